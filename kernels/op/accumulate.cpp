@@ -1,0 +1,16 @@
+#include "kernels/op/accumulate.h"
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/accumulate.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/op/checks.h"
+
+namespace tw::kernels {
+
+void accumulate(const View& x, const View& y) {
+  check_same("accumulate", {{"x", x}, {"y", y}});
+  const auto run = active<AccumulateKernels>().run;
+  parallel_for(x.numel(), 16384, [&](int64_t begin, int64_t end) { run(x, y, begin, end); });
+}
+
+}  // namespace tw::kernels

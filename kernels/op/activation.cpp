@@ -1,0 +1,27 @@
+#include "kernels/op/activation.h"
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/activation.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/op/checks.h"
+
+namespace tw::kernels {
+namespace {
+
+constexpr int64_t grain = 8192;  // elements a thread should have at least: about 2 us of work
+
+}  // namespace
+
+void activation_forward(const ActivationParams& params, const View& x, const View& y) {
+  check_same("activation_forward", {{"x", x}, {"y", y}});
+  const auto run = active<ActivationKernels>().forward;
+  parallel_for(x.numel(), grain, [&](int64_t begin, int64_t end) { run(params, x, y, begin, end); });
+}
+
+void activation_backward(const ActivationParams& params, const View& x, const View& dy, const View& dx) {
+  check_same("activation_backward", {{"x", x}, {"dy", dy}, {"dx", dx}});
+  const auto run = active<ActivationKernels>().backward;
+  parallel_for(x.numel(), grain, [&](int64_t begin, int64_t end) { run(params, x, dy, dx, begin, end); });
+}
+
+}  // namespace tw::kernels

@@ -1,0 +1,67 @@
+// Storage: one reference-counted block of memory, and the allocators that blocks come from.
+//
+// Which allocator a new tensor uses is decided by the innermost AllocatorScope of the calling thread, so that
+// a sampling loop can be planned (see arena.h) without passing an allocator through every op.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "tensor/device.h"
+
+namespace tw {
+
+// Blocks are aligned to 64 bytes. allocate throws Error{memory} saying how much was asked for.
+class Allocator {
+ public:
+  virtual ~Allocator() = default;
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void release(void* pointer, size_t bytes) noexcept = 0;
+};
+
+// Plain aligned allocation from the system, the bottom of every other allocator.
+std::shared_ptr<Allocator> system_allocator();
+
+// The allocator of the calling thread: the innermost scope's, else the process-wide caching pool (pool.h).
+std::shared_ptr<Allocator> current_allocator();
+
+class AllocatorScope {
+ public:
+  explicit AllocatorScope(std::shared_ptr<Allocator> allocator);
+  ~AllocatorScope();
+  AllocatorScope(const AllocatorScope&) = delete;
+  AllocatorScope& operator=(const AllocatorScope&) = delete;
+
+ private:
+  std::shared_ptr<Allocator> previous_;
+};
+
+class Storage {
+ public:
+  Storage(size_t bytes, Device device);  // from current_allocator()
+  Storage(void* borrowed, size_t bytes,
+          std::shared_ptr<void> owner);  // e.g. a memory-mapped file; keeps owner alive
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+
+  // Counts in-place changes, so that autograd notices when a saved tensor has been overwritten
+  // and a layer notices that its packed weights are stale.
+  uint64_t version() const { return version_; }
+  void bump_version() { ++version_; }
+
+ private:
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
+  Device device_ = Device::cpu;
+  uint64_t version_ = 0;
+  std::shared_ptr<Allocator> allocator_;  // null for borrowed memory
+  std::shared_ptr<void> owner_;
+};
+
+}  // namespace tw
