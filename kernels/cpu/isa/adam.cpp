@@ -1,0 +1,84 @@
+// The step is bound by memory: 7 streams of 4 bytes a parameter (p, m, v read and written, g read), 9 with an
+// ema. Coefficients are prepared in f64.
+#include "kernels/cpu/isa/adam.h"
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/vec.h"
+
+namespace tw::kernels {
+namespace {
+
+using TW_ISA::Vec;
+
+double power(double base, int64_t exponent) {
+  double result = 1;
+  for (; exponent > 0; exponent /= 2, base *= base)
+    if (exponent % 2) result *= base;
+  return result;
+}
+
+template <class R, class G>
+void run_of(const AdamParams& params, const AdamTensors& tensors, int64_t begin, int64_t end) {
+  using V = Vec<R>;
+  const auto real = [](double value) { return V(static_cast<R>(value)); };
+  const V grad_scale = real(params.grad_scale), l2 = real(params.decoupled ? 0 : params.weight_decay);
+  const V decay = real(params.decoupled ? 1 - params.lr * params.weight_decay : 1);
+  const V beta2 = real(params.beta2), one_minus_beta1 = real(1 - params.beta1);
+  const V one_minus_beta2 = real(1 - params.beta2), eps = real(params.eps);
+  const V step_size = real(params.lr / (1 - power(params.beta1, params.step)));
+  const V root_correction = real(1 / __builtin_sqrt(1 - power(params.beta2, params.step)));
+  const V ema_weight = real(1 - params.ema_decay);
+  R* parameter = static_cast<R*>(tensors.parameter.pointer);
+  const G* gradient = static_cast<const G*>(tensors.gradient.pointer);
+  R* first = static_cast<R*>(tensors.m.pointer);
+  R* second = static_cast<R*>(tensors.v.pointer);
+  R* ema = static_cast<R*>(tensors.ema.pointer);
+  bf16* copy = static_cast<bf16*>(tensors.bf16_copy.pointer);
+
+  for (int64_t i = begin; i < end; i += V::lanes) {
+    const int64_t lanes = end - i < V::lanes ? end - i : V::lanes;
+    const auto load = [&](const auto* from) {
+      return lanes == V::lanes ? V::load(from + i) : V::load(from + i, lanes);
+    };
+    const auto store = [&](V value, auto* to) {
+      lanes == V::lanes ? value.store(to + i) : value.store(to + i, lanes);
+    };
+    V p = load(parameter);
+    V g = load(gradient) * grad_scale;
+    g = fma(l2, p, g);
+    p = p * decay;
+    const V m0 = load(first);
+    const V m = fma(one_minus_beta1, g - m0, m0);
+    const V v = fma(one_minus_beta2 * g, g, beta2 * load(second));
+    p -= step_size * (m / fma(sqrt(v), root_correction, eps));
+    store(p, parameter);
+    store(m, first);
+    store(v, second);
+    if (ema) {
+      const V average = load(ema);
+      store(fma(ema_weight, p - average, average), ema);
+    }
+    if (copy) {
+      if constexpr (std::is_same_v<R, float>)
+        store(p, copy);
+      else
+        for (int64_t k = i; k < i + lanes; ++k) copy[k] = bf16(static_cast<float>(parameter[k]));
+    }
+  }
+}
+
+void run(const AdamParams& params, const AdamTensors& tensors, int64_t begin, int64_t end) {
+  if (tensors.parameter.dtype == DType::f64) return run_of<double, double>(params, tensors, begin, end);
+  if (tensors.gradient.dtype == DType::bf16) return run_of<float, bf16>(params, tensors, begin, end);
+  run_of<float, float>(params, tensors, begin, end);
+}
+
+}  // namespace
+
+template <>
+const AdamKernels& kernels_of<AdamKernels, Isa::TW_ISA>() {
+  static const AdamKernels kernels{run};
+  return kernels;
+}
+
+}  // namespace tw::kernels

@@ -1,0 +1,37 @@
+#include "kernels/op/adam.h"
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/adam.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/op/checks.h"
+
+namespace tw::kernels {
+
+void adam_step(const AdamParams& params, const AdamTensors& tensors) {
+  const char* op = "adam_step";
+  check(params.step >= 1, op, "step counts from 1, found ", params.step);
+  check(params.beta1 >= 0 && params.beta1 < 1 && params.beta2 >= 0 && params.beta2 < 1, op,
+        "beta1 and beta2 must be in [0, 1), found ", params.beta1, " and ", params.beta2);
+  check(params.eps > 0, op, "eps must be positive, found ", params.eps);
+  const View& p = tensors.parameter;
+  check_same(op, {{"parameter", p}, {"m", tensors.m}, {"v", tensors.v}});
+  check(p.dtype != DType::bf16, op, "parameter must be f32 or f64, found bf16");
+  check_dense(op, {"gradient", tensors.gradient});
+  check_shape(op, {"gradient", tensors.gradient}, p.shape);
+  check((tensors.gradient.dtype == DType::f64) == (p.dtype == DType::f64), op, "gradient is ",
+        dtype_name(tensors.gradient.dtype), ", the parameter ", dtype_name(p.dtype));
+  if (tensors.ema) {
+    check_same(op, {{"parameter", p}, {"ema", tensors.ema}});
+    check(params.ema_decay >= 0 && params.ema_decay <= 1, op, "ema_decay must be in [0, 1], found ",
+          params.ema_decay);
+  }
+  if (tensors.bf16_copy) {
+    check_dense(op, {"bf16_copy", tensors.bf16_copy});
+    check_shape(op, {"bf16_copy", tensors.bf16_copy}, p.shape);
+    check_dtype(op, {"bf16_copy", tensors.bf16_copy}, DType::bf16);
+  }
+  const auto run = active<AdamKernels>().run;
+  parallel_for(p.numel(), 8192, [&](int64_t begin, int64_t end) { run(params, tensors, begin, end); });
+}
+
+}  // namespace tw::kernels
