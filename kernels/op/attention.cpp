@@ -1,0 +1,179 @@
+#include "kernels/op/attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/attention.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/op/checks.h"
+
+namespace tw::kernels {
+namespace {
+
+constexpr int64_t widest_panel = 64;  // tokens; what a row of scores is rounded up to
+
+int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+int64_t blocks_of(int64_t t) { return (t + attention_block - 1) / attention_block; }
+int64_t scalar_bytes(DType dtype) { return dtype == DType::f64 ? 8 : 4; }
+
+// Scratch in bytes. A slot belongs to one thread, `matrices` to one pair of the wave being worked on.
+struct Sizes {
+  int64_t pairs, items, slots, panels, forward_slot, backward_slot, matrix, wave;
+
+  Sizes(const AttentionParams& params, const Shape& q, const Shape& k, DType dtype) {
+    const int64_t heads = std::max<int64_t>(1, params.heads), d = q[2] / heads;
+    const int64_t row = round_up(k[1], widest_panel), scalar = scalar_bytes(dtype);
+    pairs = q[0] * heads;
+    items = pairs * blocks_of(q[1]);
+    slots = std::min<int64_t>(std::max<int64_t>(1, items), thread_count());
+    panels = round_up(row * d * scalar, 64);
+    forward_slot = panels + round_up(attention_block * (d + row) * scalar, 64);
+    backward_slot = 2 * panels + round_up(2 * attention_block * d * scalar, 64);
+    matrix = round_up(q[1] * row * scalar, 64);
+    wave = std::min<int64_t>(std::max<int64_t>(1, pairs), thread_count());
+  }
+  int64_t forward() const { return slots * forward_slot; }
+  int64_t backward() const { return slots * backward_slot + 2 * wave * matrix; }
+};
+
+void check_tokens(const char* op, const Argument& argument, const Shape& expected, DType dtype) {
+  const View& v = argument.view;
+  check(v.pointer != nullptr, op, argument.name, " is missing");
+  check(v.device == Device::cpu, op, argument.name, " is on ", device_name(v.device));
+  check_shape(op, argument, expected);
+  check_dtype(op, argument, dtype);
+  check(expected.back() <= 1 || v.strides[2] == 1, op, argument.name,
+        " must be dense in its last dimension, its strides are ", v.strides);
+}
+
+AttentionJob make_job(const char* op, const AttentionParams& params, const AttentionInputs& in,
+                      const View& log_sum_exp) {
+  const View &q = in.q, &k = in.k;
+  check(q.pointer && k.pointer && q.rank() == 3 && k.rank() == 3, op, "q and k must be (n, t, c), found ",
+        q.shape, " and ", k.shape);
+  check(q.dtype == DType::f32 || q.dtype == DType::f64 || q.dtype == DType::bf16, op,
+        "q must be f32, f64 or bf16, found ", dtype_name(q.dtype));
+  check(params.heads >= 1 && q.dim(2) % params.heads == 0, op, "heads = ", params.heads,
+        " does not divide the ", q.dim(2), " channels of q");
+  check_tokens(op, {"q", q}, q.shape, q.dtype);
+  const Shape keys{q.dim(0), k.dim(1), q.dim(2)};
+  check_tokens(op, {"k", k}, keys, q.dtype);
+  check_tokens(op, {"v", in.v}, keys, q.dtype);
+  if (in.mask) {
+    const Shape one{q.dim(1), k.dim(1)}, each{q.dim(0), q.dim(1), k.dim(1)};
+    check(in.mask.dtype == DType::u8 && in.mask.is_contiguous() &&
+              (in.mask.shape == one || in.mask.shape == each),
+          op, "mask must be contiguous u8 ", one, " or ", each, ", found ", dtype_name(in.mask.dtype), " ",
+          in.mask.shape);
+  }
+  check_dense(op, {"log_sum_exp", log_sum_exp});
+  check_shape(op, {"log_sum_exp", log_sum_exp}, {q.dim(0), params.heads, q.dim(1)});
+  check_dtype(op, {"log_sum_exp", log_sum_exp}, q.dtype == DType::f64 ? DType::f64 : DType::f32);
+
+  AttentionJob job;
+  job.in = in, job.log_sum_exp = log_sum_exp;
+  job.heads = params.heads, job.tq = q.dim(1), job.tk = k.dim(1), job.d = q.dim(2) / params.heads;
+  job.row = round_up(job.tk, widest_panel);
+  job.scale = params.scale != 0 ? params.scale : 1 / std::sqrt(static_cast<double>(job.d));
+  return job;
+}
+
+char* check_workspace(const char* op, const View& workspace, int64_t bytes) {
+  check(workspace && workspace.numel() * static_cast<int64_t>(dtype_size(workspace.dtype)) >= bytes, op,
+        "the workspace must have ", bytes, " bytes");
+  return static_cast<char*>(workspace.pointer);
+}
+
+// Deals `items` to `slots` threads; run(slot, begin, end) has the slot's scratch to itself.
+template <class F>
+void for_slots(int64_t slots, int64_t items, F&& run) {
+  parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t slot = begin; slot < end; ++slot)
+      run(slot, slot * items / slots, (slot + 1) * items / slots);
+  });
+}
+
+}  // namespace
+
+int64_t attention_forward_workspace_bytes(const AttentionParams& params, const Shape& q, const Shape& k,
+                                          DType dtype) {
+  check(q.rank() == 3 && k.rank() == 3, "attention", "q and k must be (n, t, c), found ", q, " and ", k);
+  return std::max<int64_t>(64, Sizes(params, q, k, dtype).forward());
+}
+
+int64_t attention_backward_workspace_bytes(const AttentionParams& params, const Shape& q, const Shape& k,
+                                           DType dtype) {
+  check(q.rank() == 3 && k.rank() == 3, "attention", "q and k must be (n, t, c), found ", q, " and ", k);
+  return std::max<int64_t>(64, Sizes(params, q, k, dtype).backward());
+}
+
+void attention_forward(const AttentionParams& params, const AttentionInputs& in, const View& o,
+                       const View& log_sum_exp, const View& workspace) {
+  const char* op = "attention_forward";
+  AttentionJob job = make_job(op, params, in, log_sum_exp);
+  check_tokens(op, {"o", o}, in.q.shape, in.q.dtype);
+  job.o = o;
+  const Sizes sizes(params, in.q.shape, in.k.shape, in.q.dtype);
+  char* memory = check_workspace(op, workspace, sizes.forward());
+  const AttentionKernels& kernels = active<AttentionKernels>();
+  const int64_t blocks = blocks_of(job.tq);
+  for_slots(sizes.slots, sizes.items, [&](int64_t slot, int64_t begin, int64_t end) {
+    char* panels = memory + slot * sizes.forward_slot;
+    for (int64_t item = begin, packed = -1; item < end; ++item) {
+      const int64_t pair = item / blocks;
+      if (pair != packed) kernels.pack(job, in.k, packed = pair, panels);
+      kernels.forward(job, pair, item % blocks, panels, panels + sizes.panels);
+    }
+  });
+}
+
+void attention_backward(const AttentionParams& params, const AttentionInputs& in, const View& log_sum_exp,
+                        const View& d_o, const AttentionGradients& gradients, const View& workspace) {
+  const char* op = "attention_backward";
+  AttentionJob job = make_job(op, params, in, log_sum_exp);
+  check_tokens(op, {"d_o", d_o}, in.q.shape, in.q.dtype);
+  if (gradients.dq) check_tokens(op, {"dq", gradients.dq}, in.q.shape, in.q.dtype);
+  if (gradients.dk) check_tokens(op, {"dk", gradients.dk}, in.k.shape, in.q.dtype);
+  if (gradients.dv) check_tokens(op, {"dv", gradients.dv}, in.k.shape, in.q.dtype);
+  job.d_o = d_o, job.gradients = gradients;
+  const Sizes sizes(params, in.q.shape, in.k.shape, in.q.dtype);
+  char* memory = check_workspace(op, workspace, sizes.backward());
+  char* matrices = memory + sizes.slots * sizes.backward_slot;
+  const AttentionKernels& kernels = active<AttentionKernels>();
+  const int64_t query_blocks = blocks_of(job.tq), key_blocks = blocks_of(job.tk);
+
+  // A wave is as many pairs as there are threads: first their query blocks, which leave p and ds in scratch,
+  // then their key blocks, which sum over all queries in order.
+  for (int64_t first = 0; first < sizes.pairs; first += sizes.wave) {
+    const int64_t pairs = std::min(sizes.wave, sizes.pairs - first);
+    const auto p = [&](int64_t pair) { return matrices + 2 * (pair - first) * sizes.matrix; };
+    for_slots(sizes.slots, pairs * query_blocks, [&](int64_t slot, int64_t begin, int64_t end) {
+      char* k_panels = memory + slot * sizes.backward_slot;
+      char* v_panels = k_panels + sizes.panels;
+      for (int64_t item = begin, packed = -1; item < end; ++item) {
+        const int64_t pair = first + item / query_blocks;
+        if (pair != packed) {
+          kernels.pack(job, in.k, pair, k_panels);
+          if (gradients.dq || gradients.dk) kernels.pack(job, in.v, pair, v_panels);
+          packed = pair;
+        }
+        kernels.backward_queries(job, pair, item % query_blocks, k_panels, v_panels, p(pair),
+                                 p(pair) + sizes.matrix, v_panels + sizes.panels);
+      }
+    });
+    if (!gradients.dk && !gradients.dv) continue;
+    for_slots(sizes.slots, pairs * key_blocks, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t pair = first + item / key_blocks;
+        kernels.backward_keys(job, pair, item % key_blocks, p(pair), p(pair) + sizes.matrix);
+      }
+    });
+  }
+}
+
+double attention_forward_flops(const Shape& q, const Shape& k) {
+  return 4.0 * static_cast<double>(q.numel()) * static_cast<double>(k[1]);
+}
+
+}  // namespace tw::kernels
