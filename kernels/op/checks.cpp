@@ -2,14 +2,18 @@
 
 namespace tw::kernels {
 
-void check_dense(const char* op, const Argument& argument) {
+void check_strided(const char* op, const Argument& argument) {
   const View& v = argument.view;
   check(v.pointer != nullptr, op, argument.name, " is missing");
   check(v.device == Device::cpu, op, argument.name, " is on ", device_name(v.device),
         "; this op runs on the cpu only");
-  check(v.is_contiguous(), op, argument.name, " ", v.shape, " is not contiguous");
   check(v.dtype == DType::f32 || v.dtype == DType::f64 || v.dtype == DType::bf16, op, argument.name,
         " must be f32, f64 or bf16, found ", dtype_name(v.dtype));
+}
+
+void check_dense(const char* op, const Argument& argument) {
+  check_strided(op, argument);
+  check(argument.view.is_contiguous(), op, argument.name, " ", argument.view.shape, " is not contiguous");
 }
 
 void check_shape(const char* op, const Argument& argument, const Shape& expected) {

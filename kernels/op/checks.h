@@ -19,6 +19,9 @@ void check_same(const char* op, std::initializer_list<Argument> arguments);
 // The argument is there, on the CPU, contiguous, of dtype f32, f64 or bf16.
 void check_dense(const char* op, const Argument& argument);
 
+// The same with any strides.
+void check_strided(const char* op, const Argument& argument);
+
 void check_shape(const char* op, const Argument& argument, const Shape& expected);
 void check_dtype(const char* op, const Argument& argument, DType expected);
 

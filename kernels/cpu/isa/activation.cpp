@@ -1,38 +1,39 @@
 #include "kernels/cpu/isa/activation.h"
 
 #include "kernels/cpu/isa.h"
-#include "kernels/cpu/isa/vec.h"
+#include "kernels/cpu/isa/map.h"
 #include "kernels/math/activation.h"
 
 namespace tw::kernels {
 namespace {
 
-using TW_ISA::Vec;
-
-// Calls f with Vec<float> or Vec<double>, and the storage type, of a dtype.
-template <class T>
-using Compute = Vec<std::conditional_t<std::is_same_v<T, double>, double, float>>;
-
-template <class T, class F>
-TW_INLINE void map(const View& x, const View& y, int64_t begin, int64_t end, F f) {
-  using V = Compute<T>;
-  const T* in = static_cast<const T*>(x.pointer);
-  T* out = static_cast<T*>(y.pointer);
-  int64_t i = begin;
-  for (; i + V::lanes <= end; i += V::lanes) f(V::load(in + i)).store(out + i);
-  if (i < end) f(V::load(in + i, end - i)).store(out + i, end - i);
-}
+using TW_ISA::Compute;
+using TW_ISA::map;
 
 template <class T>
 void forward_of(const ActivationParams& params, const View& x, const View& y, int64_t begin, int64_t end) {
   using V = Compute<T>;
+  const V slope(params.negative_slope);
+  auto apply = [&](auto f) {
+    map(static_cast<const T*>(x.pointer), static_cast<T*>(y.pointer), begin, end, f);
+  };
   switch (params.kind) {
     case Activation::silu:
-      return map<T>(x, y, begin, end, [](V v) { return math::silu(v); });
+      return apply([](V v) { return math::silu(v); });
+    case Activation::relu:
+      return apply([](V v) { return math::relu(v); });
+    case Activation::leaky_relu:
+      return apply([=](V v) { return math::leaky_relu(v, slope); });
+    case Activation::gelu:
+      return apply([](V v) { return math::gelu(v); });
+    case Activation::gelu_tanh:
+      return apply([](V v) { return math::gelu_tanh(v); });
+    case Activation::tanh:
+      return apply([](V v) { return tanh(v); });
     case Activation::sigmoid:
-      return map<T>(x, y, begin, end, [](V v) { return math::sigmoid(v); });
-    default:
-      fail("activation_forward", "this activation is not there yet");
+      return apply([](V v) { return math::sigmoid(v); });
+    case Activation::softplus:
+      return apply([](V v) { return math::softplus(v); });
   }
 }
 
@@ -40,15 +41,29 @@ template <class T>
 void backward_of(const ActivationParams& params, const View& x, const View& dy, const View& dx, int64_t begin,
                  int64_t end) {
   using V = Compute<T>;
-  const T* in = static_cast<const T*>(x.pointer);
-  const T* grad = static_cast<const T*>(dy.pointer);
-  T* out = static_cast<T*>(dx.pointer);
-  if (params.kind != Activation::silu) fail("activation_backward", "this activation is not there yet");
-  int64_t i = begin;
-  for (; i + V::lanes <= end; i += V::lanes)
-    (V::load(grad + i) * math::silu_derivative(V::load(in + i))).store(out + i);
-  if (i < end)
-    (V::load(grad + i, end - i) * math::silu_derivative(V::load(in + i, end - i))).store(out + i, end - i);
+  const V slope(params.negative_slope);
+  auto apply = [&](auto derivative) {
+    map(static_cast<const T*>(x.pointer), static_cast<const T*>(dy.pointer), static_cast<T*>(dx.pointer),
+        begin, end, [=](V v, V g) { return g * derivative(v); });
+  };
+  switch (params.kind) {
+    case Activation::silu:
+      return apply([](V v) { return math::silu_derivative(v); });
+    case Activation::relu:
+      return apply([](V v) { return math::relu_derivative(v); });
+    case Activation::leaky_relu:
+      return apply([=](V v) { return math::leaky_relu_derivative(v, slope); });
+    case Activation::gelu:
+      return apply([](V v) { return math::gelu_derivative(v); });
+    case Activation::gelu_tanh:
+      return apply([](V v) { return math::gelu_tanh_derivative(v); });
+    case Activation::tanh:
+      return apply([](V v) { return math::tanh_derivative(v); });
+    case Activation::sigmoid:
+      return apply([](V v) { return math::sigmoid_derivative(v); });
+    case Activation::softplus:
+      return apply([](V v) { return math::sigmoid(v); });
+  }
 }
 
 void forward(const ActivationParams& params, const View& x, const View& y, int64_t begin, int64_t end) {
