@@ -1,0 +1,75 @@
+#include "kernels/op/sampler_step.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/sampler_step.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/op/checks.h"
+#include "kernels/op/predict_x0.h"
+
+namespace tw::kernels {
+namespace {
+
+// Every sample is cut into the same chunks, so that a pixel's arithmetic depends neither on the batch nor on
+// the number of threads.
+constexpr int64_t chunk = 4096;
+
+void check_steps(const char* op, std::span<const SamplerStep> steps, const View& x) {
+  const int64_t n = x.rank() == 0 ? 1 : x.dim(0);
+  check(steps.size() == 1 || static_cast<int64_t>(steps.size()) == n, op,
+        "needs the coefficients of one step or of each of the ", n, " samples, found ", steps.size());
+}
+
+// body(step of the sample, begin, end) for every chunk of every sample.
+template <class Body>
+void for_each_chunk(std::span<const SamplerStep> steps, const View& x, Body body) {
+  const int64_t n = x.rank() == 0 ? 1 : x.dim(0);
+  if (x.numel() == 0) return;
+  const int64_t size = x.numel() / n, chunks = (size + chunk - 1) / chunk;
+  parallel_for(n * chunks, 2, [&](int64_t first, int64_t last) {
+    for (int64_t item = first; item < last; ++item) {
+      const int64_t sample = item / chunks, begin = item % chunks * chunk;
+      body(steps[steps.size() == 1 ? 0 : static_cast<size_t>(sample)], sample * size + begin,
+           sample * size + std::min(begin + chunk, size));
+    }
+  });
+}
+
+}  // namespace
+
+void sampler_step(std::span<const SamplerStep> steps, const SamplerArrays& arrays) {
+  const auto& [x, output, noise, gradient, x0, next] = arrays;
+  check_same("sampler_step", {{"x", x}, {"output", output}, {"next", next}});
+  if (noise) check_same("sampler_step", {{"x", x}, {"noise", noise}});
+  if (gradient) check_same("sampler_step", {{"x", x}, {"gradient", gradient}});
+  if (x0) check_same("sampler_step", {{"x", x}, {"x0", x0}});
+  check_steps("sampler_step", steps, x);
+  const auto run = active<SamplerStepKernels>().step;
+  for_each_chunk(steps, x,
+                 [&](const SamplerStep& step, int64_t begin, int64_t end) { run(step, arrays, begin, end); });
+}
+
+void predict_x0_forward(std::span<const SamplerStep> steps, const View& x, const View& output,
+                        const View& x0) {
+  check_same("predict_x0_forward", {{"x", x}, {"output", output}, {"x0", x0}});
+  check_steps("predict_x0_forward", steps, x);
+  const auto run = active<SamplerStepKernels>().x0_forward;
+  for_each_chunk(steps, x, [&](const SamplerStep& step, int64_t begin, int64_t end) {
+    run(step, x, output, x0, begin, end);
+  });
+}
+
+void predict_x0_backward(std::span<const SamplerStep> steps, const View& x, const View& output,
+                         const View& dx0, const View& dx, const View& doutput) {
+  check_same("predict_x0_backward", {{"x", x}, {"output", output}, {"dx0", dx0}});
+  if (dx) check_same("predict_x0_backward", {{"x", x}, {"dx", dx}});
+  if (doutput) check_same("predict_x0_backward", {{"x", x}, {"doutput", doutput}});
+  check_steps("predict_x0_backward", steps, x);
+  const auto run = active<SamplerStepKernels>().x0_backward;
+  for_each_chunk(steps, x, [&](const SamplerStep& step, int64_t begin, int64_t end) {
+    run(step, x, output, dx0, dx, doutput, begin, end);
+  });
+}
+
+}  // namespace tw::kernels
