@@ -1,0 +1,41 @@
+#include "kernels/op/softmax.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/softmax.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/op/checks.h"
+
+namespace tw::kernels {
+namespace {
+
+// Rows of x (..., c), and how many are worth a thread.
+struct Rows {
+  int64_t count = 0, grain = 1;
+  Rows(const char* op, const View& x) {
+    check(x.rank() >= 1, op, "x must have at least one dimension");
+    const int64_t c = x.shape.back();
+    if (c == 0) return;
+    count = x.numel() / c;
+    grain = std::max<int64_t>(1, 4096 / c);
+  }
+};
+
+}  // namespace
+
+void softmax_forward(const View& x, const View& y) {
+  check_same("softmax_forward", {{"x", x}, {"y", y}});
+  const Rows rows("softmax_forward", x);
+  const auto run = active<SoftmaxKernels>().forward;
+  parallel_for(rows.count, rows.grain, [&](int64_t begin, int64_t end) { run(x, y, begin, end); });
+}
+
+void softmax_backward(const View& y, const View& dy, const View& dx) {
+  check_same("softmax_backward", {{"y", y}, {"dy", dy}, {"dx", dx}});
+  const Rows rows("softmax_backward", y);
+  const auto run = active<SoftmaxKernels>().backward;
+  parallel_for(rows.count, rows.grain, [&](int64_t begin, int64_t end) { run(y, dy, dx, begin, end); });
+}
+
+}  // namespace tw::kernels
