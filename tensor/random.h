@@ -1,0 +1,28 @@
+// Random draws by key: element k of a stream depends on (key, k) and on nothing else, so the noise of a seed
+// is the same for any batch size, thread count and order of drawing.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "tensor/philox.h"
+#include "tensor/tensor.h"
+
+namespace tw {
+
+// Standard normal, f32: elements [first, first + out.size()) of the key's stream. |value| < 6.7.
+// Box and Muller (1958) on pairs of words: z0 = r cos a, z1 = r sin a with r = sqrt(-2 ln u), a = 2 pi v.
+void fill_normal(std::span<float> out, const RandomKey& key, uint64_t first = 0);
+
+// Uniform in [0, 1), f32, multiples of 2^-24.
+void fill_uniform(std::span<float> out, const RandomKey& key, uint64_t first = 0);
+
+// (n, ...per_sample) f32 where n = seeds.size(): sample i is the normal stream {seeds[i], 0, step, purpose}.
+Tensor random_normal(const Shape& per_sample, std::span<const uint64_t> seeds, uint64_t step,
+                     Purpose purpose);
+
+// An integer in [0, bound), number `index` of the key's stream. The bias is below bound / 2^64.
+// Throws if bound is 0.
+uint64_t random_below(const RandomKey& key, uint64_t index, uint64_t bound);
+
+}  // namespace tw
