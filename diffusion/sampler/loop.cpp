@@ -1,0 +1,85 @@
+#include "diffusion/sampler/loop.h"
+
+#include <limits>
+#include <utility>
+
+#include "autograd/ops/binary.h"
+#include "autograd/ops/concat.h"
+#include "autograd/ops/predict_x0.h"
+#include "autograd/ops/reshape.h"
+#include "autograd/ops/unary.h"
+
+namespace tw {
+
+std::vector<int64_t> SamplerTable::timesteps() const {
+  std::vector<int64_t> all;
+  for (const SamplerRow& row : rows) all.push_back(row.timestep);
+  return all;
+}
+
+Tensor sample(const Denoiser& network, const SamplerTable& table, const Tensor& x_T, NoiseSource& noise,
+              const LoopOptions& options) {
+  const NoGrad no_grad;
+  Tensor x = x_T.clone(), next = Tensor::empty(x.shape(), x.dtype());
+  Tensor x0 = options.observe ? Tensor::empty(x.shape(), x.dtype()) : Tensor();
+  const int64_t steps = static_cast<int64_t>(table.rows.size());
+  int64_t draws = 0;
+  for (int64_t i = 0; i < steps; ++i) {
+    const SamplerRow& row = table.rows[static_cast<size_t>(i)];
+    Tensor z = row.draws_noise ? noise.draw(draws++).to(x.dtype()) : Tensor();
+    const auto body = [&] {
+      const Var output = mean_output(table, row, x, network(x, i), z);
+      const std::vector<kernels::SamplerStep> step = step_of(table, row, x, output.value());
+      kernels::sampler_step(step, {.x = x.view(),
+                                   .output = output.value().view(),
+                                   .noise = z.view(),
+                                   .gradient = {},
+                                   .x0 = x0.view(),
+                                   .next = next.view()});
+    };
+    options.scope ? options.scope(body) : body();
+    next.bump_version();
+    if (options.observe) options.observe({i, steps, row.timestep, x, x0, {}});
+    std::swap(x, next);
+  }
+  return x;
+}
+
+Var mean_output(const SamplerTable& table, const SamplerRow& row, const Var& x, const Var& output,
+                Tensor& z) {
+  const int64_t channels = x.dim(-1);
+  if (table.learned == LearnedVariance::none) {
+    check(output.shape() == x.shape(), "sampler", "the network returned ", output.shape(),
+          " for an image of ", x.shape());
+    return cast(output, x.dtype());
+  }
+  check(output.dim(-1) == 2 * channels, "sampler", "a learned variance needs a network output of ",
+        2 * channels, " channels, found ", output.shape());
+  if (z.defined()) {
+    const NoGrad no_grad;
+    const Var o2 = cast(slice(output.detach(), -1, channels, 2 * channels), x.dtype());
+    const double spread = row.log_large - row.log_small;
+    const Var std = table.learned == LearnedVariance::direct
+                        ? sqrt(o2)
+                        : exp(add_scalar(scale(o2, spread / 4), row.log_small / 2 + spread / 4));
+    z = mul(std, z).value();
+  }
+  return cast(slice(output, -1, 0, channels), x.dtype());
+}
+
+std::vector<kernels::SamplerStep> step_of(const SamplerTable& table, const SamplerRow& row, const Tensor& x,
+                                          const Tensor& output) {
+  if (!table.range.dynamic) return {row.update};
+  const NoGrad no_grad;
+  kernels::SamplerStep unclipped = row.update;
+  unclipped.clip = std::numeric_limits<double>::infinity();
+  std::vector<kernels::SamplerStep> per_image;
+  for (double q : dynamic_thresholds(predict_x0(x, output, {unclipped}).value(), table.range)) {
+    per_image.push_back(row.update);
+    per_image.back().clip = q;
+    per_image.back().x0_scale = 1 / q;
+  }
+  return per_image;
+}
+
+}  // namespace tw
