@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build ccache git ca-certificates          # build
-  zlib1g-dev libpng-dev libjpeg-dev libgif-dev libfreetype-dev   # image files
+  zlib1g-dev libpng-dev libjpeg-dev libgif-dev libfreetype-dev libharfbuzz-dev pkg-config   # image files and glyphs
   nlohmann-json3-dev libcli11-dev                           # configuration and command lines
   libgtest-dev libgmock-dev libbenchmark-dev                # tests and benchmarks
   fonts-noto-color-emoji unicode-data fonts-dejavu-core     # the default data set, and labels in plots
