@@ -46,7 +46,8 @@ Tensor random_mask(int64_t h, int64_t w, double missing, uint64_t seed) {
   const auto count = static_cast<size_t>(std::nearbyint(missing * static_cast<double>(h * w)));
   std::vector<size_t> order(known.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  const RandomKey key{.seed = seed, .sample = 0, .step = 0, .purpose = Purpose::measurement};
+  // Step 1: the measurement noise of the same seed is step 0.
+  const RandomKey key{.seed = seed, .sample = 0, .step = 1, .purpose = Purpose::measurement};
   for (size_t i = 0; i < count; ++i) {  // the first `count` of a Fisher-Yates shuffle
     std::swap(order[i], order[i + random_below(key, i, order.size() - i)]);
     known[order[i]] = 0;

@@ -26,8 +26,9 @@ Tensor sample(const Denoiser& network, const SamplerTable& table, const Tensor& 
   int64_t draws = 0;
   for (int64_t i = 0; i < steps; ++i) {
     const SamplerRow& row = table.rows[static_cast<size_t>(i)];
-    Tensor z = row.draws_noise ? noise.draw(draws++).to(x.dtype()) : Tensor();
+    const Tensor drawn = row.draws_noise ? noise.draw(draws++).to(x.dtype()) : Tensor();
     const auto body = [&] {
+      Tensor z = drawn;
       const Var output = mean_output(table, row, x, network(x, i), z);
       const std::vector<kernels::SamplerStep> step = step_of(table, row, x, output.value());
       kernels::sampler_step(step, {.x = x.view(),

@@ -10,6 +10,7 @@
 #include "diffusion/inverse/mask.h"
 #include "diffusion/sampler/ddpm.h"
 #include "diffusion/timesteps.h"
+#include "kernels/cpu/thread_pool.h"
 #include "tensor/error.h"
 #include "tests/diffusion/toy.h"
 #include "tests/random_tensor.h"
@@ -147,6 +148,23 @@ TEST(Dps, ABatchOfEightIsEightBatchesOfOne) {
         dps(network, table, *mask, y.slice(0, i, i + 1).clone(), {.scale = 0.5}, alone.start(), alone);
     EXPECT_EQ(single.to_vector(), batch.slice(0, i, i + 1).to_vector()) << "image " << i;
   }
+}
+
+TEST(Dps, OneThreadIsTwoThreads) {
+  const SamplerTable table =
+      ddpm_table(Schedule(), {.timesteps = sampling_timesteps(Spacing::leading, 5, 1000)});
+  const Denoiser network = [](const Var& x, int64_t) { return scale(mul(x, square(x)), 0.3); };
+  const auto mask = std::make_shared<Mask>(random_mask(45, 51, 0.4, 3));
+  const Tensor y = mask->apply(random_tensor({2, 45, 51, 3}, DType::f32, 5));
+  const int before = kernels::thread_count();
+  std::vector<std::vector<double>> results;
+  for (int threads : {1, 2}) {
+    kernels::set_thread_count(threads);
+    SeededNoise noise({1, 2}, {45, 51, 3});
+    results.push_back(dps(network, table, *mask, y, {.scale = 0.5}, noise.start(), noise).to_vector());
+  }
+  kernels::set_thread_count(before);
+  EXPECT_EQ(results[0], results[1]);
 }
 
 TEST(Dps, AnExactFitHasNoGradient) {
