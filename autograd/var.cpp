@@ -1,5 +1,6 @@
 #include "autograd/var.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "autograd/tape.h"
@@ -8,7 +9,7 @@
 namespace tw {
 namespace {
 
-thread_local bool recording = true;
+thread_local Recording mode = Recording::on;
 
 }  // namespace
 
@@ -66,13 +67,14 @@ const Tensor& Saved::get() const {
   return value_;
 }
 
-bool wants_gradient(std::initializer_list<Var> inputs) { return wants_gradient(std::vector<Var>(inputs)); }
+bool wants_gradient(std::initializer_list<Var> inputs) {
+  return grad_enabled() &&
+         std::any_of(inputs.begin(), inputs.end(), [](const Var& input) { return input.requires_grad(); });
+}
 
 bool wants_gradient(const std::vector<Var>& inputs) {
-  if (!recording) return false;
-  for (const Var& input : inputs)
-    if (input.requires_grad()) return true;
-  return false;
+  return grad_enabled() &&
+         std::any_of(inputs.begin(), inputs.end(), [](const Var& input) { return input.requires_grad(); });
 }
 
 Var record(const char* op, Tensor y, std::vector<Var> inputs, Backward backward) {
@@ -80,17 +82,27 @@ Var record(const char* op, Tensor y, std::vector<Var> inputs, Backward backward)
 }
 
 Var Tape::record(const char* op, Tensor y, const std::vector<Var>& inputs, Backward backward) {
+  Nodes nodes;
+  nodes.reserve(inputs.size());
+  for (const Var& input : inputs) nodes.push_back(node_of(input));
+  return record(op, std::move(y), std::move(nodes), std::move(backward));
+}
+
+Var Tape::record(const char* op, Tensor y, Nodes inputs, Backward backward) {
   Var result(std::move(y));
-  result.state_->node = Node::result(op, result.shape(), std::move(backward));
-  for (const Var& input : inputs)
-    result.state_->node->inputs.push_back(input.defined() ? input.state_->node : nullptr);
+  const bool structure = mode == Recording::structure;
+  result.state_->node = Node::result(op, result.shape(), structure ? Backward() : std::move(backward));
+  result.state_->node->freed = structure;
+  result.state_->node->inputs = std::move(inputs);
   return result;
 }
 
-std::shared_ptr<Node> Tape::node_of(const Var& var) { return var.defined() ? var.state_->node : nullptr; }
+Recording recording() { return mode; }
+RecordingScope::RecordingScope(Recording wanted) : previous_(std::exchange(mode, wanted)) {}
+RecordingScope::~RecordingScope() { mode = previous_; }
 
-NoGrad::NoGrad() : previous_(std::exchange(recording, false)) {}
-NoGrad::~NoGrad() { recording = previous_; }
-bool grad_enabled() { return recording; }
+NoGrad::NoGrad() : previous_(static_cast<int>(std::exchange(mode, Recording::off))) {}
+NoGrad::~NoGrad() { mode = static_cast<Recording>(previous_); }
+bool grad_enabled() { return mode != Recording::off; }
 
 }  // namespace tw

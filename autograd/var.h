@@ -92,7 +92,8 @@ void backward(const Var& output, const Tensor& seed = {}, bool keep_tape = false
 
 // d sum(outputs * seeds) / d inputs, in order. Touches no grad(), visits only the nodes between outputs and
 // inputs, and asks them for no other gradients. Throws if an input has no path to the outputs, naming its
-// position.
+// position. Inputs may be results as well as leaves. Threads may call it at once on tapes of their own that
+// share leaves; backward() writes to the leaves, so there a set of leaves belongs to one thread.
 std::vector<Tensor> grad(const std::vector<Var>& outputs, const std::vector<Var>& inputs,
                          const std::vector<Tensor>& seeds = {}, bool keep_tape = false);
 
@@ -105,7 +106,7 @@ class NoGrad {
   NoGrad& operator=(const NoGrad&) = delete;
 
  private:
-  bool previous_;
+  int previous_;  // what was recorded before (tape.h)
 };
 bool grad_enabled();
 
