@@ -102,6 +102,20 @@ TEST_P(SamplerStepTest, APixelDependsNeitherOnThreadsNorOnTheBatch) {
   EXPECT_EQ(run(third(c.x), third(c.output), third(c.noise)).to_vector(), third(two).to_vector());
 }
 
+TEST_P(SamplerStepTest, WritesNothingBesideItsOutputs) {
+  for (DType dtype : {DType::f32, DType::f64, DType::bf16})
+    for (int64_t n : {1, 15, 4099}) {
+      Tensor x0 = Tensor::full({1, n + 64}, 7, dtype), next = Tensor::full({1, n + 64}, 7, dtype);
+      const auto inside = [n](const Tensor& t) { return t.slice(1, 32, 32 + n).view(); };
+      const Case c({1, n}, dtype);
+      kernels::sampler_step(std::vector{step_a},
+                            {c.x.view(), c.output.view(), {}, {}, inside(x0), inside(next)});
+      for (const Tensor& t : {x0, next})
+        for (const Tensor& guard : {t.slice(1, 0, 32), t.slice(1, 32 + n, n + 64)})
+          EXPECT_EQ(guard.to_vector(), std::vector<double>(32, 7.0));
+    }
+}
+
 TEST_P(SamplerStepTest, NaNIsNotClippedAway) {
   Tensor x = Tensor::full({1, 20}, NAN), next = Tensor::empty({1, 20});
   kernels::sampler_step(std::vector{step_a}, {x.view(), x.view(), {}, {}, {}, next.view()});
