@@ -1,0 +1,18 @@
+#include "autograd/ops/dropout.h"
+
+namespace tw {
+
+Var dropout(const Var& x, double p, const RandomKey& key) {
+  if (p == 0) return x;
+  const kernels::DropoutParams params{.p = p, .key = key};
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  kernels::dropout(params, x.value().view(), y.view());
+  if (!wants_gradient({x})) return Var(y);
+  return record("dropout", y, {x}, [params](const Tensor& dy, Gradients& grads) {
+    Tensor dx = Tensor::empty(dy.shape(), dy.dtype());
+    kernels::dropout(params, dy.view(), dx.view());
+    grads.add(0, dx);
+  });
+}
+
+}  // namespace tw
