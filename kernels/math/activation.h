@@ -8,7 +8,7 @@ namespace tw::kernels::math {
 // sigmoid(x) = 1 / (1 + e^-x);  sigmoid'(x) = s (1 - s)
 template <class V>
 TW_HD V sigmoid(V x) {
-  return V(1) / (V(1) + exp(-x));
+  return reciprocal(V(1) + exp(-x));
 }
 template <class V>
 TW_HD V sigmoid_derivative(V x) {

@@ -18,6 +18,8 @@ TW_HD double max(double a, double b) { return a < b ? b : a; }
 TW_HD double min(double a, double b) { return a > b ? b : a; }
 TW_HD float fma(float a, float b, float c) { return a * b + c; }
 TW_HD double fma(double a, double b, double c) { return a * b + c; }
+TW_HD float reciprocal(float a) { return 1 / a; }
+TW_HD double reciprocal(double a) { return 1 / a; }
 
 using std::abs;
 using std::erf;

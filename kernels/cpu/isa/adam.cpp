@@ -50,7 +50,7 @@ void run_of(const AdamParams& params, const AdamTensors& tensors, int64_t begin,
     const V m0 = load(first);
     const V m = fma(one_minus_beta1, g - m0, m0);
     const V v = fma(one_minus_beta2 * g, g, beta2 * load(second));
-    p -= step_size * (m / fma(sqrt(v), root_correction, eps));
+    p = fma(-step_size, m / fma(sqrt(v), root_correction, eps), p);
     store(p, parameter);
     store(m, first);
     store(v, second);

@@ -1,7 +1,8 @@
 // Vec<T>: one register of floats or doubles of the instruction set that the file is compiled for.
 //
-// Built on GCC's vector extension, so the same text gives SSE2, AVX2 and AVX-512 code. Only for files under
-// cpu/isa/.
+// Built on GCC's vector extension, so the same text gives SSE2, AVX2 and AVX-512 code; AVX-512 instructions
+// that it does not reach (partial loads, scaling by 2^n, reciprocals) are called by name. Only for files
+// under cpu/isa/.
 #pragma once
 
 #include <cmath>
@@ -10,6 +11,10 @@
 #include <type_traits>
 
 #include "tensor/dtype.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #if !defined(TW_ISA)
 #error "vec.h is for the files that are compiled once per instruction set"
@@ -48,7 +53,8 @@ struct Vec {
 
   Vec() = default;
   TW_INLINE Vec(Native n) : native(n) {}
-  TW_INLINE Vec(T value) : native(Native{} + value) {}  // every lane
+  // Every lane. Subtracting zero, unlike adding it, keeps -0, so that the compiler can leave it out.
+  TW_INLINE Vec(T value) : native(value - Native{}) {}
 
   template <class From>
   TW_INLINE static Vec load(const From* from) {
@@ -74,6 +80,16 @@ struct Vec {
   // The first `count` lanes; the others are zero.
   template <class From>
   TW_INLINE static Vec load(const From* from, int64_t count) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<From, float> && std::is_same_v<T, float>)
+      return Native(_mm512_maskz_loadu_ps(first_lanes(count), from));
+    if constexpr (std::is_same_v<From, bf16> && std::is_same_v<T, float>) {
+      const __m256i half = _mm256_maskz_loadu_epi16(first_lanes(count), from);
+      return load(reinterpret_cast<const bf16*>(&half));
+    }
+    if constexpr (std::is_same_v<From, double> && std::is_same_v<T, double>)
+      return Native(_mm512_maskz_loadu_pd(static_cast<__mmask8>(first_lanes(count)), from));
+#endif
     From all[lanes] = {};
     for (int64_t i = 0; i < count; ++i) all[i] = from[i];
     return load(all);
@@ -98,6 +114,12 @@ struct Vec {
   }
   template <class To>
   TW_INLINE void store(To* to, int64_t count) const {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<To, float> && std::is_same_v<T, float>)
+      return _mm512_mask_storeu_ps(to, first_lanes(count), native);
+    if constexpr (std::is_same_v<To, double> && std::is_same_v<T, double>)
+      return _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first_lanes(count)), native);
+#endif
     To all[lanes];
     store(all);
     for (int64_t i = 0; i < count; ++i) to[i] = all[i];
@@ -127,14 +149,53 @@ struct Vec {
 
   TW_INLINE friend Vec select(Mask mask, Vec yes, Vec no) { return mask ? yes.native : no.native; }
   // When `a` is NaN the result is NaN (and `b` is the limit in a clamp).
-  TW_INLINE friend Vec max(Vec a, Vec b) { return a.native < b.native ? b.native : a.native; }
-  TW_INLINE friend Vec min(Vec a, Vec b) { return a.native > b.native ? b.native : a.native; }
-  TW_INLINE friend Vec fma(Vec a, Vec b, Vec c) { return a.native * b.native + c.native; }
+  TW_INLINE friend Vec max(Vec a, Vec b) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float>)
+      return Native(_mm512_maskz_max_ps(every_lane, b.native, a.native));
+#endif
+    return a.native < b.native ? b.native : a.native;
+  }
+  TW_INLINE friend Vec min(Vec a, Vec b) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float>)
+      return Native(_mm512_maskz_min_ps(every_lane, b.native, a.native));
+#endif
+    return a.native > b.native ? b.native : a.native;
+  }
+  // a b + c, rounded once where the instruction set can. By name: left to contraction, x y + z w could become
+  // either of two fused forms in two copies of one loop, and a result depend on where a thread's part begins.
+  TW_INLINE friend Vec fma(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float>)
+      return Native(_mm512_fmadd_ps(a.native, b.native, c.native));
+    else
+      return Native(_mm512_fmadd_pd(a.native, b.native, c.native));
+#elif defined(__FMA__)
+    if constexpr (std::is_same_v<T, float>)
+      return Native(_mm256_fmadd_ps(a.native, b.native, c.native));
+    else
+      return Native(_mm256_fmadd_pd(a.native, b.native, c.native));
+#else
+    return a.native * b.native + c.native;
+#endif
+  }
   TW_INLINE friend Vec abs(Vec a) { return a.native < Native{} ? -a.native : a.native; }
   TW_INLINE friend Vec sqrt(Vec a) {
     Vec r;
     for (int i = 0; i < lanes; ++i) r.native[i] = std::sqrt(a.native[i]);
     return r;
+  }
+  // 1 / a, within one unit in the last place for normal results; for infinite a it is NaN, not 0.
+  TW_INLINE friend Vec reciprocal(Vec a) {
+#if defined(__AVX512F__)
+    // 14 bits and a Newton step. A 512-bit division takes as long as 10 multiplications.
+    if constexpr (std::is_same_v<T, float>) {
+      const Vec guess = Native(_mm512_maskz_rcp14_ps(every_lane, a.native));
+      return fma(guess, fma(-a, guess, Vec(1.0f)), guess);
+    }
+#endif
+    return Vec(T(1)) / a;
   }
   // One lane at a time.
   TW_INLINE friend Vec log(Vec a) {
@@ -174,6 +235,9 @@ struct Vec {
       p = fma(p, r, Vec(0.5f));
       p = fma(p, r, Vec(1.0f));
       p = fma(p, r, Vec(1.0f));
+#if defined(__AVX512F__)
+      return Native(_mm512_maskz_scalef_ps(every_lane, p.native, n.native));
+#endif
       // Multiply by 2^n in two halves, so that n = 128 does not leave the exponent's range.
       Mask k = __builtin_convertvector(n.native, Mask);
       const Mask half = k >> 1;
@@ -186,6 +250,13 @@ struct Vec {
   }
 
  private:
+#if defined(__AVX512F__)
+  // The unmasked intrinsics start from an undefined register, which makes GCC 12 warn of uninitialised use.
+  static constexpr __mmask16 every_lane = 0xffff;
+  TW_INLINE static __mmask16 first_lanes(int64_t count) {
+    return static_cast<__mmask16>(_bzhi_u32(0xffffu, static_cast<unsigned>(count)));
+  }
+#endif
   template <class F>
   TW_INLINE static Vec each(Vec a, F f) {
     T lane[lanes];
