@@ -1,0 +1,34 @@
+// Convolution layers: a weight, a bias and the geometry. Weights are (kh, kw, c_in, c_out).
+#pragma once
+
+#include "autograd/ops/conv2d.h"
+#include "nn/module.h"
+
+namespace tw {
+
+class Conv2d : public Module {
+ public:
+  // `gain` scales the variance of the first weights; 0 starts the layer at zero.
+  Conv2d(int64_t in, int64_t out, int64_t kernel, const kernels::Conv2dParams& conv_params, double gain = 1)
+      : params(conv_params),
+        weight(parameter("weight", {kernel, kernel, in, out},
+                         Initialiser::fan_average(kernel * kernel * in, kernel * kernel * out, gain))),
+        bias(parameter("bias", {out}, Initialiser::zeros())) {}
+  // Stride 1, output as large as the input; kernel odd.
+  Conv2d(int64_t in, int64_t out, int64_t kernel, double gain = 1)
+      : Conv2d(in, out, kernel, kernels::Conv2dParams::same(kernel), gain) {}
+
+  // x (n, h, w, c_in) -> (n, ho, wo, c_out); terms: see autograd/ops/conv2d.h (the bias is this layer's).
+  Var operator()(const Var& x, Conv2dTerms terms = {}) const {
+    terms.bias = bias;
+    return conv2d(x, weight, terms, params, &packed_);
+  }
+
+  kernels::Conv2dParams params;
+  Var weight, bias;
+
+ private:
+  mutable PackedWeights packed_;  // of frozen weights; follows the weight by itself
+};
+
+}  // namespace tw

@@ -1,0 +1,86 @@
+#include "nn/optimiser.h"
+
+#include <cmath>
+
+#include "kernels/op/adam.h"
+#include "kernels/op/square_sum.h"
+#include "nn/named_tensors.h"
+
+namespace tw {
+
+double global_gradient_norm(const std::vector<Var>& parameters) {
+  double sum = 0;
+  for (const Var& parameter : parameters) {
+    const Tensor& gradient = parameter.grad();
+    if (!gradient.defined()) continue;
+    const Tensor workspace =
+        Tensor::empty({kernels::square_sum_workspace_bytes(gradient.numel())}, DType::u8);
+    sum += kernels::square_sum(gradient.view(), workspace.view());
+  }
+  return std::sqrt(sum);
+}
+
+Optimiser::Optimiser(const Module& module, const OptimiserSettings& settings) : settings_(settings) {
+  for (const Parameter& parameter : module.parameters()) {
+    const Tensor& value = parameter.value.value();
+    slots_.push_back({parameter.name, parameter.value, Tensor::zeros(value.shape(), value.dtype()),
+                      Tensor::zeros(value.shape(), value.dtype())});
+  }
+}
+
+Optimiser::Report Optimiser::step(double learning_rate, double gradient_scale, Ema* ema) {
+  std::vector<Var> parameters;
+  for (const Slot& slot : slots_) parameters.push_back(slot.parameter);
+  Report report{.gradient_norm = global_gradient_norm(parameters) * gradient_scale};
+  report.finite = std::isfinite(report.gradient_norm);
+  if (report.finite) {
+    const bool clip = settings_.clip_norm > 0 && report.gradient_norm > settings_.clip_norm;
+    const kernels::AdamParams params{
+        .lr = learning_rate,
+        .beta1 = settings_.beta1,
+        .beta2 = settings_.beta2,
+        .eps = settings_.eps,
+        .weight_decay = settings_.weight_decay,
+        .decoupled = settings_.decoupled,
+        .step = ++steps_,
+        .grad_scale = gradient_scale * (clip ? settings_.clip_norm / (report.gradient_norm + 1e-6) : 1),
+        .ema_decay = ema ? ema->next_decay() : -1};
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      Slot& slot = slots_[i];
+      const Tensor& gradient = slot.parameter.grad();
+      if (!gradient.defined()) continue;
+      Tensor& value = slot.parameter.mutable_value();
+      kernels::adam_step(params, {.parameter = value.view(),
+                                  .gradient = gradient.view(),
+                                  .m = slot.exp_avg.view(),
+                                  .v = slot.exp_avg_sq.view(),
+                                  .ema = ema ? ema->average(i).view() : View(),
+                                  .bf16_copy = View()});
+      value.bump_version();
+      if (ema) Tensor(ema->average(i)).bump_version();
+    }
+    if (ema) ema->count_update();
+  }
+  for (Slot& slot : slots_) slot.parameter.clear_grad();
+  return report;
+}
+
+std::map<std::string, Tensor> Optimiser::state() const {
+  std::map<std::string, Tensor> result;
+  for (const Slot& slot : slots_) {
+    result[slot.name + ".exp_avg"] = slot.exp_avg;
+    result[slot.name + ".exp_avg_sq"] = slot.exp_avg_sq;
+  }
+  return result;
+}
+
+void Optimiser::load_state(const std::map<std::string, Tensor>& state, int64_t steps) {
+  for (Slot& slot : slots_) {
+    slot.exp_avg.copy_from(named_tensor("optimiser", state, slot.name + ".exp_avg", slot.exp_avg.shape()));
+    slot.exp_avg_sq.copy_from(
+        named_tensor("optimiser", state, slot.name + ".exp_avg_sq", slot.exp_avg_sq.shape()));
+  }
+  steps_ = steps;
+}
+
+}  // namespace tw

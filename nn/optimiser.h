@@ -1,0 +1,52 @@
+// Adam and AdamW over the parameters of a module, with clipping by the global gradient norm and the moving
+// average in the same pass.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "nn/ema.h"
+#include "nn/module.h"
+
+namespace tw {
+
+struct OptimiserSettings {
+  bool decoupled = true;  // AdamW; false: Adam, whose weight decay is part of the gradient
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  double clip_norm = 0;  // gradients are scaled down to this global L2 norm; 0: never
+};
+
+class Optimiser {
+ public:
+  Optimiser(const Module& module, const OptimiserSettings& settings);
+
+  struct Report {
+    double gradient_norm = 0;  // before clipping
+    bool finite = true;        // false: some gradient was not finite and nothing was changed
+  };
+  // Uses and then clears the gradients. A parameter without a gradient is left alone.
+  // `gradient_scale` multiplies all gradients first, e.g. 1 / number of accumulated batches.
+  Report step(double learning_rate, double gradient_scale = 1, Ema* ema = nullptr);
+
+  int64_t steps() const { return steps_; }
+  std::map<std::string, Tensor> state() const;  // "<parameter>.exp_avg", "<parameter>.exp_avg_sq"
+  void load_state(const std::map<std::string, Tensor>& state, int64_t steps);
+
+ private:
+  struct Slot {
+    std::string name;
+    Var parameter;
+    Tensor exp_avg, exp_avg_sq;
+  };
+  OptimiserSettings settings_;
+  std::vector<Slot> slots_;
+  int64_t steps_ = 0;
+};
+
+// The L2 norm of all gradients together, summed in the order of the parameters; not finite if any element is
+// not.
+double global_gradient_norm(const std::vector<Var>& parameters);
+
+}  // namespace tw

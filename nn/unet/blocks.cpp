@@ -1,0 +1,103 @@
+#include "nn/unet/blocks.h"
+
+#include <cmath>
+
+#include "autograd/ops/activation.h"
+#include "autograd/ops/attention.h"
+#include "autograd/ops/avg_pool2d.h"
+#include "autograd/ops/reshape.h"
+
+namespace tw {
+namespace {
+
+kernels::GroupNormParams norm_of(const UNetConfig& config, bool silu) {
+  return {.groups = config.groups, .eps = config.eps, .silu = silu};
+}
+
+kernels::Conv2dParams halving(const UNetConfig& config) {
+  const int64_t before = config.asymmetric_downsample ? 0 : 1;
+  return {
+      .stride_h = 2, .stride_w = 2, .pad_top = before, .pad_bottom = 1, .pad_left = before, .pad_right = 1};
+}
+
+}  // namespace
+
+ResBlock::ResBlock(int64_t in, int64_t out, const UNetConfig& config)
+    : norm1_(in, norm_of(config, true)),
+      conv1_(in, out, 3),
+      time_emb_proj_(4 * config.base, out),
+      norm2_(out, norm_of(config, true)),
+      conv2_(out, out, 3, /*gain=*/0),
+      dropout_(config.dropout) {
+  child("norm1", norm1_);
+  child("conv1", conv1_);
+  child("time_emb_proj", time_emb_proj_);
+  child("norm2", norm2_);
+  child("conv2", conv2_);
+  if (in != out) {
+    conv_shortcut_ = std::make_unique<Conv2d>(in, out, 1);
+    child("conv_shortcut", *conv_shortcut_);
+  }
+}
+
+Var ResBlock::operator()(const Var& x, const Var& temb) const {
+  const Var h = conv1_(norm1_(x), {.temb = temb});
+  const Var skip = conv_shortcut_ ? (*conv_shortcut_)(x) : x;
+  return conv2_(norm2_(h), {.residual = skip});
+}
+
+AttentionBlock::AttentionBlock(int64_t channels, const UNetConfig& config)
+    : channels_(channels),
+      heads_(config.head_channels > 0 ? channels / config.head_channels : 1),
+      group_norm_(channels, norm_of(config, false)),
+      to_qkv_(channels, 3 * channels),
+      to_out_(channels, channels, /*gain=*/0) {
+  child("group_norm", group_norm_);
+  child("to_qkv", to_qkv_);
+  child("to_out", to_out_);
+}
+
+Var AttentionBlock::operator()(const Var& x) const {
+  const Shape tokens{x.dim(0), x.dim(1) * x.dim(2), channels_};
+  const Var qkv = to_qkv_(reshape(group_norm_(x), tokens));
+  const Var attended = attention_packed(qkv, {.heads = heads_});
+  return reshape(to_out_(attended, reshape(x, tokens)), x.shape());
+}
+
+Downsample::Downsample(int64_t channels, const UNetConfig& config)
+    : conv_(channels, channels, 3, halving(config)) {
+  child("conv", conv_);
+}
+
+Upsample::Upsample(int64_t channels) : conv_(channels, channels, 3) { child("conv", conv_); }
+
+Var Upsample::operator()(const Var& x) const { return conv_(upsample_nearest2x(x)); }
+
+TimeEmbedding::TimeEmbedding(const UNetConfig& config)
+    : base_(config.base),
+      frequency_shift_(config.frequency_shift),
+      flip_(config.flip_sin_to_cos),
+      linear_1_(config.base, 4 * config.base),
+      linear_2_(4 * config.base, 4 * config.base) {
+  child("linear_1", linear_1_);
+  child("linear_2", linear_2_);
+}
+
+Var TimeEmbedding::operator()(const Tensor& timesteps) const {
+  const int64_t rows = timesteps.numel(), half = base_ / 2;
+  const Tensor t = timesteps.contiguous().to(DType::f32);
+  Tensor sinusoid = Tensor::empty({rows, base_});
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t k = 0; k < half; ++k) {
+      const double frequency = std::exp(-std::log(10000.0) * static_cast<double>(k) /
+                                        (static_cast<double>(half) - frequency_shift_));
+      const float angle = t.data<float>()[i] * static_cast<float>(frequency);
+      float* row = sinusoid.data<float>() + i * base_;
+      row[flip_ ? half + k : k] = std::sin(angle);
+      row[flip_ ? k : half + k] = std::cos(angle);
+    }
+  return linear_2_(
+      silu(linear_1_(cast(sinusoid, linear_1_.weight.dtype() == DType::f64 ? DType::f64 : DType::f32))));
+}
+
+}  // namespace tw

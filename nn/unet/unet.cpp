@@ -1,0 +1,152 @@
+#include "nn/unet/unet.h"
+
+#include <algorithm>
+
+#include "autograd/ops/activation.h"
+#include "autograd/ops/binary.h"
+#include "autograd/ops/concat.h"
+#include "autograd/ops/reshape.h"
+#include "tensor/error.h"
+
+namespace tw {
+UNet::UNet(const UNetConfig& config, uint64_t seed)
+    : config_((config.validate(), config)),
+      time_embedding_(config),
+      conv_in_(config.in_channels, config.base, 3) {
+  child("conv_in", conv_in_);
+  child("time_embedding", time_embedding_);
+  if (config.classes > 0) {
+    class_embedding_ = std::make_unique<Embedding>(config.classes + 1, 4 * config.base);
+    child("class_embedding", *class_embedding_);
+  }
+
+  const int64_t levels = static_cast<int64_t>(config.multipliers.size());
+  auto channels_of = [&](int64_t level) {
+    return config.base * config.multipliers[static_cast<size_t>(level)];
+  };
+  auto attends = [&](int64_t level) {
+    return std::find(config.attention_resolutions.begin(), config.attention_resolutions.end(),
+                     config.resolution >> level) != config.attention_resolutions.end();
+  };
+
+  std::vector<int64_t> skips{config.base};  // channels of every map that the way up will concatenate
+  int64_t channels = config.base;
+  for (int64_t level = 0; level < levels; ++level) {
+    std::vector<int64_t> inputs;
+    for (int64_t block = 0; block < config.blocks; ++block) {
+      inputs.push_back(channels);
+      channels = channels_of(level);
+      skips.push_back(channels);
+    }
+    down_.push_back(make_level("down_blocks." + std::to_string(level), inputs, channels, attends(level)));
+    if (level + 1 == levels) continue;
+    down_.back()->down = std::make_unique<Downsample>(channels, config);
+    child("down_blocks." + std::to_string(level) + ".downsamplers.0", *down_.back()->down);
+    skips.push_back(channels);
+  }
+
+  middle_ = make_level("mid_block", {channels, channels}, channels, config.middle_attention);
+
+  for (int64_t level = levels - 1; level >= 0; --level) {
+    std::vector<int64_t> inputs;
+    for (int64_t block = 0; block <= config.blocks; ++block) {
+      inputs.push_back(channels + skips.back());
+      skips.pop_back();
+      channels = channels_of(level);
+    }
+    const std::string name = "up_blocks." + std::to_string(levels - 1 - level);
+    up_.push_back(make_level(name, inputs, channels, attends(level)));
+    if (level == 0) continue;
+    up_.back()->up = std::make_unique<Upsample>(channels);
+    child(name + ".upsamplers.0", *up_.back()->up);
+  }
+
+  conv_norm_out_ = std::make_unique<GroupNorm>(
+      channels, kernels::GroupNormParams{.groups = config.groups, .eps = config.eps, .silu = true});
+  conv_out_ = std::make_unique<Conv2d>(channels, config.out_channels, 3, /*gain=*/0);
+  child("conv_norm_out", *conv_norm_out_);
+  child("conv_out", *conv_out_);
+  initialise(seed);
+}
+
+std::unique_ptr<UNet::Level> UNet::make_level(const std::string& name, const std::vector<int64_t>& inputs,
+                                              int64_t channels, bool attends) {
+  auto level = std::make_unique<Level>();
+  const bool middle = name == "mid_block";
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    level->resnets.push_back(std::make_unique<ResBlock>(inputs[i], channels, config_));
+    child(name + ".resnets." + std::to_string(i), *level->resnets.back());
+    blocks_.push_back(level->resnets.back().get());
+    if (!attends || (middle && i > 0)) continue;
+    level->attentions.push_back(std::make_unique<AttentionBlock>(channels, config_));
+    child(name + ".attentions." + std::to_string(i), *level->attentions.back());
+  }
+  return level;
+}
+
+Conditioning UNet::condition(const Tensor& t, const Tensor& labels) const {
+  check(t.rank() == 1, "unet", "t must be (n), found ", t.shape());
+  Var embedding = time_embedding_(t);
+  if (class_embedding_) {
+    Tensor index = labels;
+    if (!index.defined()) index = Tensor::full(t.shape(), static_cast<double>(config_.classes), DType::i32);
+    check(index.shape() == t.shape(), "unet", "labels must be ", t.shape(), ", found ", index.shape());
+    embedding = embedding + (*class_embedding_)(index);
+  } else {
+    check(!labels.defined(), "unet", "labels were given to a network without classes");
+  }
+  const Var activated = silu(embedding);
+  Conditioning conditioning;
+  for (const ResBlock* block : blocks_)
+    conditioning.projections.push_back(cast(block->project(activated), activation_dtype_));
+  return conditioning;
+}
+
+Var UNet::forward(const Var& x, const Tensor& t, const Tensor& labels) const {
+  return forward(x, condition(t, labels));
+}
+
+Var UNet::forward(const Var& x, const Conditioning& conditioning) const {
+  check_input(x);
+  auto temb = conditioning.projections.begin();
+  // A level's blocks, each with the attention that follows it; `keep` sees every result.
+  auto run = [&](const Level& level, Var h, auto&& before, auto&& keep) {
+    for (size_t i = 0; i < level.resnets.size(); ++i) {
+      h = (*level.resnets[i])(before(h), *temb++);
+      if (i < level.attentions.size()) h = (*level.attentions[i])(h);
+      keep(h);
+    }
+    return h;
+  };
+  auto same = [](const Var& h) { return h; };
+  auto nothing = [](const Var&) {};
+
+  Var h = conv_in_(cast(x, activation_dtype_));
+  std::vector<Var> skips{h};
+  auto push = [&](const Var& map) { skips.push_back(map); };
+  for (const auto& level : down_) {
+    h = run(*level, h, same, push);
+    if (level->down) push(h = (*level->down)(h));
+  }
+  h = run(*middle_, h, same, nothing);
+  auto with_skip = [&](const Var& map) {
+    const Var joined = concat({map, skips.back()}, -1);
+    skips.pop_back();
+    return joined;
+  };
+  for (const auto& level : up_) {
+    h = run(*level, h, with_skip, nothing);
+    if (level->up) h = (*level->up)(h);
+  }
+  return cast((*conv_out_)((*conv_norm_out_)(h)), x.dtype());
+}
+
+void UNet::check_input(const Var& x) const {
+  const int64_t step = int64_t{1} << (config_.multipliers.size() - 1);
+  check(x.shape().rank() == 4 && x.dim(3) == config_.in_channels, "unet", "x must be (n, h, w, ",
+        config_.in_channels, "), found ", x.shape());
+  check(x.dim(1) % step == 0 && x.dim(2) % step == 0, "unet", "height and width must be multiples of ", step,
+        ", found ", x.shape());
+}
+
+}  // namespace tw

@@ -1,0 +1,63 @@
+// The U-Net of denoising diffusion models (Ho et al. 2020): predicts noise, image or velocity from a noisy
+// image and its time.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "nn/unet/blocks.h"
+
+namespace tw {
+
+// What the residual blocks add for a batch: one projection of the (time + class) embedding for each block,
+// (rows, channels). It does not depend on x, so a sampling loop computes the rows of all its steps at once
+// (see nn/unet/time_table.h).
+struct Conditioning {
+  std::vector<Var> projections;
+};
+
+class UNet : public Module {
+ public:
+  explicit UNet(const UNetConfig& config, uint64_t seed = 0);
+
+  const UNetConfig& config() const { return config_; }
+
+  // x (n, h, w, in_channels), f32; t (n) f32; labels (n) i32 with values 0..classes (classes: no class),
+  // undefined for an unconditional network or for no class. -> (n, h, w, out_channels), f32. h and w must be
+  // divisible by 2^(levels - 1).
+  Var forward(const Var& x, const Tensor& t, const Tensor& labels = {}) const;
+
+  // The two halves of forward.
+  Conditioning condition(const Tensor& t, const Tensor& labels = {}) const;
+  Var forward(const Var& x, const Conditioning& conditioning) const;
+
+  // bf16: activations are stored in bf16 (statistics, sums and the embedding stay f32); parameters keep their
+  // dtype.
+  void set_activation_dtype(DType dtype) { activation_dtype_ = dtype; }
+  DType activation_dtype() const { return activation_dtype_; }
+
+ private:
+  struct Level {
+    std::vector<std::unique_ptr<ResBlock>> resnets;
+    std::vector<std::unique_ptr<AttentionBlock>> attentions;  // one a block, or none
+    std::unique_ptr<Downsample> down;
+    std::unique_ptr<Upsample> up;
+  };
+
+  std::unique_ptr<Level> make_level(const std::string& name, const std::vector<int64_t>& inputs,
+                                    int64_t channels, bool attends);
+  void check_input(const Var& x) const;
+
+  UNetConfig config_;
+  DType activation_dtype_ = DType::f32;
+  TimeEmbedding time_embedding_;
+  std::unique_ptr<Embedding> class_embedding_;
+  Conv2d conv_in_;
+  std::vector<std::unique_ptr<Level>> down_, up_;
+  std::unique_ptr<Level> middle_;
+  std::unique_ptr<GroupNorm> conv_norm_out_;
+  std::unique_ptr<Conv2d> conv_out_;
+  std::vector<const ResBlock*> blocks_;  // in the order in which forward meets them
+};
+
+}  // namespace tw
