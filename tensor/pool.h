@@ -14,14 +14,16 @@ struct PoolStatistics {
   size_t cached = 0;       // bytes kept for reuse
 };
 
-// Thread-safe. Sizes are rounded up to a quarter of a power of two, so at most 25 % of a block is unused.
+// Thread-safe. When the allocator below is out of memory, cached blocks are given back and it is asked again.
+// Sizes are rounded up to a quarter of a power of two, so at most 25 % of a block is unused.
 class Pool : public Allocator {
  public:
   explicit Pool(std::shared_ptr<Allocator> below);
   ~Pool() override;
   void* allocate(size_t bytes) override;
   void release(void* pointer, size_t bytes) noexcept override;
-  void trim();  // gives cached blocks back
+  void trim() override;
+  Device device() const override;
   PoolStatistics statistics() const;
 
  private:

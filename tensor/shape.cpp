@@ -24,6 +24,7 @@ int64_t Shape::dim(int i) const {
 }
 
 int64_t Shape::numel() const {
+  if (std::find(begin(), end(), 0) != end()) return 0;
   int64_t product = 1;
   for (int64_t extent : *this)
     check(!__builtin_mul_overflow(product, extent, &product), "shape", *this, " has more than 2^63 elements");
@@ -54,7 +55,8 @@ Shape contiguous_strides(const Shape& shape) {
   int64_t stride = 1;
   for (int i = shape.rank() - 1; i >= 0; --i) {
     strides[i] = stride;
-    stride *= shape[i];
+    // Of a shape without elements the product may overflow; its strides are never used.
+    if (__builtin_mul_overflow(stride, shape[i], &stride)) stride = 0;
   }
   return strides;
 }

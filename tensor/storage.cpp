@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "tensor/allocation_label.h"
 #include "tensor/error.h"
 #include "tensor/pool.h"
 
@@ -12,15 +13,17 @@ namespace {
 class SystemAllocator : public Allocator {
  public:
   void* allocate(size_t bytes) override {
-    void* pointer = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    // Sizes that no address space holds are refused here: sanitizers end the process on them.
+    void* pointer = bytes >> 47 ? nullptr : std::aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!pointer)
-      throw Error(ErrorKind::memory, detail::join("out of memory: ", bytes, " bytes asked for a tensor"));
+      throw Error(ErrorKind::memory, detail::join("out of memory: ", bytes, " bytes asked for a tensor",
+                                                  describe_current_allocation()));
     return pointer;
   }
   void release(void* pointer, size_t) noexcept override { std::free(pointer); }
 };
 
-thread_local std::shared_ptr<Allocator> scope_allocator;
+thread_local std::shared_ptr<Allocator> scope_allocator[2];  // by device
 
 }  // namespace
 
@@ -29,14 +32,18 @@ std::shared_ptr<Allocator> system_allocator() {
   return allocator;
 }
 
-std::shared_ptr<Allocator> current_allocator() { return scope_allocator ? scope_allocator : default_pool(); }
+std::shared_ptr<Allocator> current_allocator(Device device) {
+  const auto& scoped = scope_allocator[static_cast<int>(device)];
+  return scoped ? scoped : default_pool();
+}
 
-AllocatorScope::AllocatorScope(std::shared_ptr<Allocator> allocator)
-    : previous_(std::exchange(scope_allocator, std::move(allocator))) {}
-AllocatorScope::~AllocatorScope() { scope_allocator = std::move(previous_); }
+AllocatorScope::AllocatorScope(std::shared_ptr<Allocator> allocator) : device_(allocator->device()) {
+  previous_ = std::exchange(scope_allocator[static_cast<int>(device_)], std::move(allocator));
+}
+AllocatorScope::~AllocatorScope() { scope_allocator[static_cast<int>(device_)] = std::move(previous_); }
 
 Storage::Storage(size_t bytes, Device device)
-    : bytes_(bytes), device_(device), allocator_(current_allocator()) {
+    : bytes_(bytes), device_(device), allocator_(current_allocator(device)) {
   check(device == Device::cpu, "storage", "built without CUDA");
   data_ = allocator_->allocate(bytes ? bytes : 1);
 }

@@ -12,20 +12,25 @@
 
 namespace tw {
 
-// Blocks are aligned to 64 bytes. allocate throws Error{memory} saying how much was asked for.
+// Blocks are aligned to 64 bytes. allocate throws Error{memory} saying how much was asked for, and for which
+// tensor. An allocator may be used from several threads.
 class Allocator {
  public:
   virtual ~Allocator() = default;
   virtual void* allocate(size_t bytes) = 0;
   virtual void release(void* pointer, size_t bytes) noexcept = 0;
+  virtual void trim() {}  // gives memory that is kept for reuse back to where it came from
+  virtual Device device() const { return Device::cpu; }  // where the blocks are
 };
 
 // Plain aligned allocation from the system, the bottom of every other allocator.
 std::shared_ptr<Allocator> system_allocator();
 
-// The allocator of the calling thread: the innermost scope's, else the process-wide caching pool (pool.h).
-std::shared_ptr<Allocator> current_allocator();
+// The allocator of the calling thread for a device: the innermost scope's that is for that device, else the
+// process-wide caching pool (pool.h). Throws for Device::cuda when there is no CUDA backend or device.
+std::shared_ptr<Allocator> current_allocator(Device device = Device::cpu);
 
+// Tensors that the calling thread makes on allocator->device() come from `allocator` while the scope lasts.
 class AllocatorScope {
  public:
   explicit AllocatorScope(std::shared_ptr<Allocator> allocator);
@@ -34,6 +39,7 @@ class AllocatorScope {
   AllocatorScope& operator=(const AllocatorScope&) = delete;
 
  private:
+  Device device_;
   std::shared_ptr<Allocator> previous_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tensor/allocation_label.h"
 #include "tensor/error.h"
 
 namespace tw {
@@ -65,6 +66,7 @@ void copy_view(const View& to, const View& from) {
 }  // namespace
 
 bool View::is_contiguous() const {
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return true;
   int64_t expected = 1;
   for (int i = shape.rank() - 1; i >= 0; --i) {
     if (shape[i] != 1 && strides[i] != expected) return false;
@@ -77,11 +79,19 @@ Tensor Tensor::wrap(std::shared_ptr<Storage> storage, DType dtype, const Shape& 
                     int64_t offset) {
   check(shape.rank() == strides.rank(), "tensor", "shape ", shape, " and strides ", strides,
         " differ in rank");
-  int64_t last = offset;
-  for (int i = 0; i < shape.rank(); ++i) last += (shape[i] - 1) * strides[i];
-  check(offset >= 0 &&
-            (shape.numel() == 0 || static_cast<size_t>(last + 1) * dtype_size(dtype) <= storage->bytes()),
-        "tensor", "shape ", shape, " with strides ", strides, " at ", offset, " reaches beyond its ",
+  // The furthest elements in both directions must lie in the storage; sums that overflow do not.
+  bool inside = offset >= 0;
+  if (shape.numel() != 0) {
+    int64_t first = offset, last = offset;
+    for (int i = 0; i < shape.rank() && inside; ++i) {
+      int64_t reach = 0;
+      int64_t& bound = strides[i] < 0 ? first : last;
+      inside = !__builtin_mul_overflow(shape[i] - 1, strides[i], &reach) &&
+               !__builtin_add_overflow(bound, reach, &bound);
+    }
+    inside = inside && first >= 0 && static_cast<size_t>(last) < storage->bytes() / dtype_size(dtype);
+  }
+  check(inside, "tensor", "shape ", shape, " with strides ", strides, " at ", offset, " reaches beyond its ",
         storage->bytes(), " bytes");
   Tensor result;
   result.storage_ = std::move(storage);
@@ -96,8 +106,13 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   int64_t bytes = 0;
   check(!__builtin_mul_overflow(shape.numel(), static_cast<int64_t>(dtype_size(dtype)), &bytes), "tensor",
         shape, " is too large");
-  return wrap(std::make_shared<Storage>(static_cast<size_t>(bytes), device), dtype, shape,
-              contiguous_strides(shape));
+  const AllocatedTensor description(shape, dtype);
+  Tensor result;
+  result.storage_ = std::make_shared<Storage>(static_cast<size_t>(bytes), device);
+  result.shape_ = shape;
+  result.strides_ = contiguous_strides(shape);
+  result.dtype_ = dtype;
+  return result;
 }
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) { return full(shape, 0, dtype, device); }
