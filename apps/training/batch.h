@@ -1,0 +1,32 @@
+// A batch of training images, put together from the data set in the order of the run's seed.
+#pragma once
+
+#include <cstdint>
+
+#include "apps/data/dataset.h"
+#include "apps/training/data_order.h"
+#include "apps/training/settings.h"
+#include "tensor/tensor.h"
+
+namespace tw {
+
+struct ImageBatch {
+  Tensor images;  // (n, h, w, c) f32 in [-1, 1]
+  Tensor labels;  // (n) i32, undefined without classes; the number of classes stands for "hidden"
+};
+
+class BatchReader {
+ public:
+  BatchReader(Dataset& data, const TrainingSettings& settings);
+
+  // Micro-batch `micro` of step `step`; the same whenever it is asked for.
+  ImageBatch read(int64_t step, int64_t micro);
+  double epoch_of(int64_t step) const;  // how often every image has been seen
+
+ private:
+  Dataset& data_;
+  const TrainingSettings& settings_;
+  DataOrder order_;
+};
+
+}  // namespace tw

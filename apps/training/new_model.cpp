@@ -1,0 +1,62 @@
+#include "apps/training/new_model.h"
+
+#include "apps/sampling/diffusion_model.h"
+#include "tensor/error.h"
+
+namespace tw {
+
+UNetConfig network_config(const TrainingSettings& settings, const Dataset& data) {
+  UNetConfig config = config_of_preset_or_file(settings.model);
+  config.in_channels = config.out_channels = data.channels();
+  config.resolution = settings.resolution;
+  config.classes = settings.conditional ? data.classes() : 0;
+  if (settings.dropout >= 0) config.dropout = settings.dropout;
+  return config;
+}
+
+NewModel::NewModel(const TrainingSettings& settings)
+    : data(open_dataset(settings.data, {.resolution = settings.resolution, .strict = settings.strict})) {
+  if (data->size() < 1) fail_data(settings.data, "holds no images");
+  if (settings.conditional && data->classes() == 0)
+    fail("--conditional", "the data set ", settings.data, " has no classes");
+  config = network_config(settings, *data);
+  network = std::make_unique<UNet>(config, settings.seed);
+  if (settings.precision == "bf16") network->set_activation_dtype(DType::bf16);
+
+  card.schedule = schedule_for_training(settings.schedule, settings.timesteps);
+  card.prediction = prediction_from_name(settings.prediction);
+  card.data = settings.data;
+  card.channels = data->channels();
+  card.bit_depth = data->bit_depth();
+  if (settings.conditional) card.class_names = data->class_names();
+
+  if (settings.init.empty()) return;
+  const DiffusionModel start = load_diffusion_model(settings.init);
+  load_parameters(*network, named_parameters(*start.network), settings.init);
+  card.schedule = start.card.schedule;  // the weights were trained for these
+  card.prediction = start.card.prediction;
+}
+
+ObjectiveParams objective_of(const TrainingSettings& settings) {
+  ObjectiveParams params;
+  params.prediction = prediction_from_name(settings.prediction);
+  params.weight = loss_weight_from_name(settings.loss_weight);
+  return params;
+}
+
+OptimiserSettings optimiser_settings(const TrainingSettings& settings) {
+  return {.beta1 = settings.beta1,
+          .beta2 = settings.beta2,
+          .weight_decay = settings.weight_decay,
+          .clip_norm = settings.clip};
+}
+
+LearningRate learning_rate_of(const TrainingSettings& settings) {
+  return {
+      .base = settings.lr,
+      .warmup = settings.warmup,
+      .decay = settings.lr_schedule == "cosine" ? LearningRate::Decay::cosine : LearningRate::Decay::constant,
+      .total = settings.steps};
+}
+
+}  // namespace tw

@@ -1,0 +1,46 @@
+#include "apps/training/step.h"
+
+#include <cmath>
+
+namespace tw {
+
+StepReport training_step(const TrainingState& state, int64_t step, double lr) {
+  const TrainingSettings& settings = state.settings;
+  const double share = 1.0 / static_cast<double>(settings.accumulate);
+  StepReport report;
+
+  state.network.clear_gradients();
+  for (int64_t micro = 0; micro < settings.accumulate; ++micro) {
+    // 1. Images, and one timestep and one noise for each.
+    const ImageBatch batch = state.reader.read(step, micro);
+    const NoisedBatch noised =
+        noise_batch(state.schedule, state.objective, batch.images, settings.seed, static_cast<uint64_t>(step),
+                    static_cast<uint64_t>(micro * settings.batch));
+    // 2. What the network makes of them, and how far that is from the target.
+    const Var output = state.network.forward(noised.x_t, noised.timesteps, batch.labels);
+    const TrainingLoss loss = training_loss(noised, output);
+    report.count(noised, loss, state.schedule.steps(), share);
+    // 3. Gradients add up over the micro-batches.
+    backward(loss.loss);
+  }
+
+  // 4. New weights and their moving average, in one pass over memory.
+  report.finite = std::isfinite(report.loss);
+  if (!report.finite) return report;
+  const Optimiser::Report update = state.optimiser.step(lr, share, &state.ema);
+  report.gradient_norm = update.gradient_norm;
+  report.finite = update.finite;
+  return report;
+}
+
+void StepReport::count(const NoisedBatch& batch, const TrainingLoss& step_loss, int64_t timesteps,
+                       double share) {
+  loss += share * step_loss.loss.value().item();
+  for (size_t i = 0; i < batch.t.size(); ++i) {
+    const auto quarter = static_cast<size_t>(4 * batch.t[i] / timesteps);
+    quartile_sum[quarter] += step_loss.per_image[i];
+    ++quartile_count[quarter];
+  }
+}
+
+}  // namespace tw

@@ -1,0 +1,44 @@
+// tw-train: trains a diffusion model on images. docs/cli.md
+#include <filesystem>
+
+#include "apps/cli/options.h"
+#include "apps/cli/run_main.h"
+#include "apps/training/checkpoint.h"
+#include "apps/training/settings.h"
+#include "apps/training/trainer.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace {
+
+int train(int argc, char** argv) {
+  tw::Options options("tw-train", "Trains a diffusion model on images.");
+  tw::TrainingSettings settings;
+  settings.declare(options);
+  options.footer(
+      "Example: tw-train --data emoji --steps 20000 --out runs/emoji\n"
+      "Continue: tw-train --resume latest --out runs/emoji   (takes the run's settings; options override "
+      "them)");
+  if (!options.parse(argc, argv)) return tw::exit_ok;
+
+  if (options.given("--resume")) {
+    // A run folder names its own settings, so that continuing needs none of them again.
+    if (settings.resume != "latest" && !options.given("--out"))
+      settings.out = tw::run_of(tw::find_checkpoint(settings.resume, {})).string();
+    const auto config = std::filesystem::path(settings.out) / "config.json";
+    const std::string out = settings.out, resume = settings.resume;
+    if (std::filesystem::exists(config)) options.read_config(config.string());
+    settings.out = out;
+    settings.resume = resume;
+  } else {
+    options.require("--out");
+  }
+  settings.validate();
+  if (settings.threads > 0) tw::kernels::set_thread_count(static_cast<int>(settings.threads));
+  return tw::train(settings, options);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return tw::run_main("tw-train", [&] { return train(argc, argv); });
+}
