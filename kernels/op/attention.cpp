@@ -11,26 +11,29 @@
 namespace tw::kernels {
 namespace {
 
-constexpr int64_t widest_panel = 64;  // tokens; what a row of scores is rounded up to
-
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 int64_t blocks_of(int64_t t) { return (t + attention_block - 1) / attention_block; }
-int64_t scalar_bytes(DType dtype) { return dtype == DType::f64 ? 8 : 4; }
 
-// Scratch in bytes. A slot belongs to one thread, `matrices` to one pair of the wave being worked on.
+// Scratch in bytes. A slot belongs to one thread, the matrices p and ds to one pair of the wave being worked
+// on.
 struct Sizes {
-  int64_t pairs, items, slots, panels, forward_slot, backward_slot, matrix, wave;
+  int64_t row, width, pairs, items, slots, columns, rows, forward_slot, backward_slot, matrix, wave;
 
   Sizes(const AttentionParams& params, const Shape& q, const Shape& k, DType dtype) {
-    const int64_t heads = std::max<int64_t>(1, params.heads), d = q[2] / heads;
-    const int64_t row = round_up(k[1], widest_panel), scalar = scalar_bytes(dtype);
+    const int64_t heads = std::max<int64_t>(1, params.heads), d = q[2] / heads, block = attention_block;
+    const int64_t scalar = dtype == DType::f64 ? 8 : 4;
+    const auto bytes = [&](int64_t count) { return round_up(count * scalar, 64); };
+    // 16 more than the panels need: rows a power of two apart would share a few sets of the cache.
+    row = round_up(k[1], widest_panel) + 16;
+    width = round_up(d, widest_panel);
     pairs = q[0] * heads;
     items = pairs * blocks_of(q[1]);
     slots = std::min<int64_t>(std::max<int64_t>(1, items), thread_count());
-    panels = round_up(row * d * scalar, 64);
-    forward_slot = panels + round_up(attention_block * (d + row) * scalar, 64);
-    backward_slot = 2 * panels + round_up(2 * attention_block * d * scalar, 64);
-    matrix = round_up(q[1] * row * scalar, 64);
+    columns = bytes(row * d);
+    rows = bytes(std::max(q[1], k[1]) * width);
+    forward_slot = columns + rows + bytes(block * (d + row + width));
+    backward_slot = 2 * std::max(columns, rows) + rows + bytes(block * (2 * d + width));
+    matrix = bytes(q[1] * row);
     wave = std::min<int64_t>(std::max<int64_t>(1, pairs), thread_count());
   }
   int64_t forward() const { return slots * forward_slot; }
@@ -74,7 +77,8 @@ AttentionJob make_job(const char* op, const AttentionParams& params, const Atten
   AttentionJob job;
   job.in = in, job.log_sum_exp = log_sum_exp;
   job.heads = params.heads, job.tq = q.dim(1), job.tk = k.dim(1), job.d = q.dim(2) / params.heads;
-  job.row = round_up(job.tk, widest_panel);
+  const Sizes sizes(params, q.shape, k.shape, q.dtype);
+  job.row = sizes.row, job.width = sizes.width;
   job.scale = params.scale != 0 ? params.scale : 1 / std::sqrt(static_cast<double>(job.d));
   return job;
 }
@@ -119,11 +123,16 @@ void attention_forward(const AttentionParams& params, const AttentionInputs& in,
   const AttentionKernels& kernels = active<AttentionKernels>();
   const int64_t blocks = blocks_of(job.tq);
   for_slots(sizes.slots, sizes.items, [&](int64_t slot, int64_t begin, int64_t end) {
-    char* panels = memory + slot * sizes.forward_slot;
+    char* k_columns = memory + slot * sizes.forward_slot;
+    char* v_rows = k_columns + sizes.columns;
     for (int64_t item = begin, packed = -1; item < end; ++item) {
       const int64_t pair = item / blocks;
-      if (pair != packed) kernels.pack(job, in.k, packed = pair, panels);
-      kernels.forward(job, pair, item % blocks, panels, panels + sizes.panels);
+      if (pair != packed) {
+        kernels.pack_columns(job, in.k, pair, k_columns);
+        kernels.pack_rows(job, in.v, pair, v_rows);
+        packed = pair;
+      }
+      kernels.forward(job, pair, item % blocks, k_columns, v_rows, v_rows + sizes.rows);
     }
   });
 }
@@ -148,25 +157,36 @@ void attention_backward(const AttentionParams& params, const AttentionInputs& in
   for (int64_t first = 0; first < sizes.pairs; first += sizes.wave) {
     const int64_t pairs = std::min(sizes.wave, sizes.pairs - first);
     const auto p = [&](int64_t pair) { return matrices + 2 * (pair - first) * sizes.matrix; };
+    const int64_t step = std::max(sizes.columns, sizes.rows);
     for_slots(sizes.slots, pairs * query_blocks, [&](int64_t slot, int64_t begin, int64_t end) {
-      char* k_panels = memory + slot * sizes.backward_slot;
-      char* v_panels = k_panels + sizes.panels;
+      char* k_columns = memory + slot * sizes.backward_slot;
+      char *v_columns = k_columns + step, *k_rows = v_columns + step;
       for (int64_t item = begin, packed = -1; item < end; ++item) {
         const int64_t pair = first + item / query_blocks;
         if (pair != packed) {
-          kernels.pack(job, in.k, pair, k_panels);
-          if (gradients.dq || gradients.dk) kernels.pack(job, in.v, pair, v_panels);
+          kernels.pack_columns(job, in.k, pair, k_columns);
+          if (gradients.dq || gradients.dk) kernels.pack_columns(job, in.v, pair, v_columns);
+          if (gradients.dq) kernels.pack_rows(job, in.k, pair, k_rows);
           packed = pair;
         }
-        kernels.backward_queries(job, pair, item % query_blocks, k_panels, v_panels, p(pair),
-                                 p(pair) + sizes.matrix, v_panels + sizes.panels);
+        kernels.backward_queries(job, pair, item % query_blocks, k_columns, v_columns, k_rows, p(pair),
+                                 p(pair) + sizes.matrix, k_rows + sizes.rows);
       }
     });
     if (!gradients.dk && !gradients.dv) continue;
-    for_slots(sizes.slots, pairs * key_blocks, [&](int64_t, int64_t begin, int64_t end) {
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t pair = first + item / key_blocks;
-        kernels.backward_keys(job, pair, item % key_blocks, p(pair), p(pair) + sizes.matrix);
+    for_slots(sizes.slots, pairs * key_blocks, [&](int64_t slot, int64_t begin, int64_t end) {
+      char* q_rows = memory + slot * sizes.backward_slot;
+      char *d_o_rows = q_rows + step, *scratch = d_o_rows + step;
+      for (int64_t item = begin, packed = -1; item < end; ++item) {
+        const int64_t pair = first + item / key_blocks, block = item % key_blocks;
+        if (pair != packed) {
+          if (gradients.dk) kernels.pack_rows(job, in.q, pair, q_rows);
+          if (gradients.dv) kernels.pack_rows(job, d_o, pair, d_o_rows);
+          packed = pair;
+        }
+        if (gradients.dk)
+          kernels.backward_keys(job, pair, block, p(pair) + sizes.matrix, q_rows, gradients.dk, scratch);
+        if (gradients.dv) kernels.backward_keys(job, pair, block, p(pair), d_o_rows, gradients.dv, scratch);
       }
     });
   }

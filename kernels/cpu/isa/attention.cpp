@@ -1,8 +1,8 @@
 // Attention by blocks of 32 queries: scores = q k^T from panels of transposed k, softmax of whole rows,
-// o = p v straight from the rows of v. Backward recomputes p from the log-sum-exp of each row.
+// o = p v from panels of v. Backward recomputes p from the log-sum-exp of each row.
 //
-// Every product is a register block of `rows` x 2 vectors that runs over its whole depth in registers, so an
-// element's sum has one order, whatever block, batch or thread it falls in.
+// Every product is a register block of `register_rows` x 2 vectors. An element's sum runs over its whole
+// depth in one order, whatever block, batch or thread it falls in.
 #include "kernels/cpu/isa/attention.h"
 
 #include "kernels/cpu/isa.h"
@@ -40,25 +40,22 @@ struct Left {
   int64_t row, step;
 };
 
-// out(i, j, sum, lanes) for a block of `rows` x `vectors` of a b; b's row l is at b + l * b_row.
-template <class V, int rows, int vectors, class R, class T, class Out>
-TW_INLINE void multiply_block(const Left<R>& a, const T* b, int64_t b_row, int64_t depth, int64_t i,
-                              int64_t j, int64_t lanes, Out out) {
+// c (rows x vectors) = [c +] a b, where b (depth, panel) is dense.
+template <class V, int rows, int vectors, class R>
+TW_INLINE void multiply_block(const R* a, int64_t a_row, int64_t a_step, const R* b, int64_t depth, R* c,
+                              int64_t c_row, bool accumulate) {
   V sum[rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v) sum[r][v] = V(0);
-  const R* left = a.data + i * a.row;
-  const T* right = b + j;
-  for (int64_t l = 0; l < depth; ++l, left += a.step, right += b_row) {
+    for (int v = 0; v < vectors; ++v) sum[r][v] = accumulate ? V::load(c + r * c_row + v * V::lanes) : V(0);
+  for (int64_t l = 0; l < depth; ++l, a += a_step, b += panel<V>) {
     V column[vectors];
 #pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v)
-      column[v] = lanes == V::lanes ? V::load(right + v * V::lanes) : V::load(right, lanes);
+    for (int v = 0; v < vectors; ++v) column[v] = V::load(b + v * V::lanes);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      const V element(left[r * a.row]);
+      const V element(a[r * a_row]);
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; ++v) sum[r][v] = fma(element, column[v], sum[r][v]);
     }
@@ -66,53 +63,93 @@ TW_INLINE void multiply_block(const Left<R>& a, const T* b, int64_t b_row, int64
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v) out(i + r, j + v * V::lanes, sum[r][v], lanes);
+    for (int v = 0; v < vectors; ++v) sum[r][v].store(c + r * c_row + v * V::lanes);
 }
 
-template <class V, int vectors, class R, class T, class Out>
-TW_INLINE void multiply_columns(const Left<R>& a, int64_t m, const T* b, int64_t b_row, int64_t depth,
-                                int64_t j, int64_t lanes, Out out) {
+template <class V, int vectors, class R>
+TW_INLINE void multiply_panel(const Left<R>& a, int64_t m, const R* b, int64_t depth, R* c, int64_t c_row,
+                              bool accumulate) {
   int64_t i = 0;
   for (; i + register_rows <= m; i += register_rows)
-    multiply_block<V, register_rows, vectors>(a, b, b_row, depth, i, j, lanes, out);
-  for (; i < m; ++i) multiply_block<V, 1, vectors>(a, b, b_row, depth, i, j, lanes, out);
+    multiply_block<V, register_rows, vectors>(a.data + i * a.row, a.row, a.step, b, depth, c + i * c_row,
+                                              c_row, accumulate);
+  for (; i < m; ++i)
+    multiply_block<V, 1, vectors>(a.data + i * a.row, a.row, a.step, b, depth, c + i * c_row, c_row,
+                                  accumulate);
 }
 
-// The m x n product of a and b (both of `depth`), handed to `out` a vector at a time.
-template <class V, class R, class T, class Out>
-TW_INLINE void multiply(const Left<R>& a, int64_t m, const T* b, int64_t b_row, int64_t n, int64_t depth,
-                        Out out) {
-  int64_t j = 0;
-  for (; j + 2 * V::lanes <= n; j += 2 * V::lanes)
-    multiply_columns<V, 2>(a, m, b, b_row, depth, j, V::lanes, out);
-  for (; j + V::lanes <= n; j += V::lanes) multiply_columns<V, 1>(a, m, b, b_row, depth, j, V::lanes, out);
-  if (j < n) multiply_columns<V, 1>(a, m, b, b_row, depth, j, n - j, out);
-}
-
-// scores (m, row) = a times the panels.
+// c (m, n) = [c +] a times the rows [0, depth) of panels that have `stride` rows each. Rows of c are long
+// enough for whole vectors.
 template <class V, class R>
-void multiply_panels(const AttentionJob& job, const Left<R>& a, int64_t m, const R* panels, R* scores) {
-  for (int64_t j = 0; j < job.tk; j += panel<V>)
-    multiply<V>(
-        a, m, panels + j * job.d, panel<V>, panel<V>, job.d,
-        [&](int64_t i, int64_t column, V sum, int64_t) { sum.store(scores + i * job.row + j + column); });
+void multiply(const Left<R>& a, int64_t m, const R* panels, int64_t stride, int64_t n, int64_t depth, R* c,
+              int64_t c_row, bool accumulate = false) {
+  for (int64_t j = 0; j < n; j += panel<V>, panels += stride * panel<V>) {
+    if (n - j > V::lanes)
+      multiply_panel<V, 2>(a, m, panels, depth, c + j, c_row, accumulate);
+    else
+      multiply_panel<V, 1>(a, m, panels, depth, c + j, c_row, accumulate);
+  }
+}
+
+template <class V, class T>
+TW_INLINE V load(const T* from, int64_t count) {
+  return count >= V::lanes ? V::load(from) : V::load(from, count);
+}
+
+// Swaps the off-diagonal blocks of `size` in each square of 2 size: one of the log2(lanes) steps of a
+// transposition.
+template <class V, int size>
+TW_INLINE void swap_blocks(V (&rows)[V::lanes]) {
+  typename V::Mask low, high;
+  for (int k = 0; k < V::lanes; ++k) {
+    low[k] = k & size ? V::lanes + k - size : k;
+    high[k] = k & size ? V::lanes + k : k + size;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < V::lanes; ++i) {
+    if (i & size) continue;
+    const V a = rows[i], b = rows[i + size];
+    rows[i] = V(__builtin_shuffle(a.native, b.native, low));
+    rows[i + size] = V(__builtin_shuffle(a.native, b.native, high));
+  }
+}
+template <class V>
+TW_INLINE void transpose(V (&rows)[V::lanes]) {
+  if constexpr (V::lanes >= 16) swap_blocks<V, 8>(rows);
+  if constexpr (V::lanes >= 8) swap_blocks<V, 4>(rows);
+  if constexpr (V::lanes >= 4) swap_blocks<V, 2>(rows);
+  swap_blocks<V, 1>(rows);
 }
 
 template <class T>
-void pack_of(const AttentionJob& job, const View& view, int64_t pair, void* out) {
+void pack_columns_of(const AttentionJob& job, const View& view, int64_t pair, void* out) {
   using R = Real<T>;
-  constexpr int64_t width = panel<Vec<R>>;
+  using V = Vec<R>;
   R* to = static_cast<R*>(out);
-  for (int64_t j = 0; j < job.tk; j += width, to += width * job.d) {
-    const int64_t tokens = smaller(width, job.tk - j);
-    for (int64_t token = 0; token < width; ++token) {
-      if (token >= tokens) {
-        for (int64_t l = 0; l < job.d; ++l) to[l * width + token] = 0;
-        continue;
+  for (int64_t j = 0; j < job.tk; j += panel<V>, to += panel<V> * job.d)
+    for (int half = 0; half < 2; ++half)
+      for (int64_t l = 0; l < job.d; l += V::lanes) {
+        V rows[V::lanes];
+        const int64_t first = j + half * V::lanes;
+        for (int k = 0; k < V::lanes; ++k)
+          rows[k] =
+              first + k < job.tk ? load<V>(row_of<const T>(view, job, pair, first + k) + l, job.d - l) : V(0);
+        transpose(rows);
+        for (int64_t k = 0; k < smaller(V::lanes, job.d - l); ++k)
+          rows[k].store(to + (l + k) * panel<V> + half * V::lanes);
       }
-      const T* from = row_of<T>(view, job, pair, j + token);
-      for (int64_t l = 0; l < job.d; ++l) to[l * width + token] = static_cast<R>(from[l]);
-    }
+}
+
+template <class T>
+void pack_rows_of(const AttentionJob& job, const View& view, int64_t pair, void* out) {
+  using R = Real<T>;
+  using V = Vec<R>;
+  const int64_t tokens = view.shape[1];
+  R* to = static_cast<R*>(out);
+  for (int64_t token = 0; token < tokens; ++token) {
+    const T* from = row_of<const T>(view, job, pair, token);
+    for (int64_t j = 0; j < job.d; j += V::lanes)
+      load<V>(from + j, job.d - j).store(to + (j / panel<V> * tokens + token) * panel<V> + j % panel<V>);
   }
 }
 
@@ -123,6 +160,18 @@ void copy_rows(const AttentionJob& job, const View& view, int64_t pair, int64_t 
   for (int64_t i = 0; i < count; ++i) {
     const T* from = row_of<T>(view, job, pair, first + i);
     for (int64_t l = 0; l < job.d; ++l) out[i * job.d + l] = factor * static_cast<R>(from[l]);
+  }
+}
+
+// Row `token` of the view = factor * from.
+template <class T, class R>
+void store_row(const AttentionJob& job, const View& view, int64_t pair, int64_t token, const R* from,
+               R factor) {
+  using V = Vec<R>;
+  T* to = row_of<T>(view, job, pair, token);
+  for (int64_t j = 0; j < job.d; j += V::lanes) {
+    const V value = V::load(from + j) * V(factor);
+    job.d - j >= V::lanes ? value.store(to + j) : value.store(to + j, job.d - j);
   }
 }
 
@@ -168,46 +217,49 @@ R softmax_row(const AttentionJob& job, R* scores, R* log_sum_exp) {
 }
 
 template <class T>
-void forward_of(const AttentionJob& job, int64_t pair, int64_t block, const void* k_panels, void* scratch) {
+void forward_of(const AttentionJob& job, int64_t pair, int64_t block, const void* k_columns,
+                const void* v_rows, void* scratch) {
   using R = Real<T>;
   using V = Vec<R>;
   const int64_t first = block * attention_block, count = smaller(attention_block, job.tq - first);
   R* q = static_cast<R*>(scratch);
   R* scores = q + attention_block * job.d;
+  R* o = scores + attention_block * job.row;
   R* log_sum_exp = static_cast<R*>(job.log_sum_exp.pointer) + pair * job.tq + first;
-  R inverse[attention_block];
+  R total[attention_block];
   copy_rows<T>(job, job.in.q, pair, first, count, static_cast<R>(job.scale), q);
-  multiply_panels<V, R>(job, {q, job.d, 1}, count, static_cast<const R*>(k_panels), scores);
+  multiply<V, R>({q, job.d, 1}, count, static_cast<const R*>(k_columns), job.d, job.tk, job.d, scores,
+                 job.row);
   for (int64_t i = 0; i < count; ++i) {
     mask_scores<V>(job, pair, first + i, scores + i * job.row);
-    const R total = softmax_row<V>(job, scores + i * job.row, log_sum_exp + i);
-    inverse[i] = total > 0 ? 1 / total : R(0);
+    total[i] = softmax_row<V>(job, scores + i * job.row, log_sum_exp + i);
   }
-  multiply<V>(Left<R>{scores, job.row, 1}, count, row_of<const T>(job.in.v, job, pair, 0),
-              job.in.v.strides[1], job.d, job.tk, [&](int64_t i, int64_t j, V sum, int64_t lanes) {
-                T* to = row_of<T>(job.o, job, pair, first + i) + j;
-                const V value = sum * V(inverse[i]);
-                lanes == V::lanes ? value.store(to) : value.store(to, lanes);
-              });
+  multiply<V, R>({scores, job.row, 1}, count, static_cast<const R*>(v_rows), job.tk, job.d, job.tk, o,
+                 job.width);
+  for (int64_t i = 0; i < count; ++i)
+    store_row<T>(job, job.o, pair, first + i, o + i * job.width, total[i] > 0 ? 1 / total[i] : R(0));
 }
 
 template <class T>
-void backward_queries_of(const AttentionJob& job, int64_t pair, int64_t block, const void* k_panels,
-                         const void* v_panels, void* p_out, void* ds_out, void* scratch) {
+void backward_queries_of(const AttentionJob& job, int64_t pair, int64_t block, const void* k_columns,
+                         const void* v_columns, const void* k_rows, void* p_out, void* ds_out,
+                         void* scratch) {
   using R = Real<T>;
   using V = Vec<R>;
   const int64_t first = block * attention_block, count = smaller(attention_block, job.tq - first);
   R* q = static_cast<R*>(scratch);
+  R* d_o = q + attention_block * job.d;
+  R* dq = d_o + attention_block * job.d;
   R* p = static_cast<R*>(p_out) + first * job.row;
   R* ds = static_cast<R*>(ds_out) + first * job.row;
   const R* log_sum_exp = static_cast<const R*>(job.log_sum_exp.pointer) + pair * job.tq + first;
   const bool scores_wanted = job.gradients.dq || job.gradients.dk;
   copy_rows<T>(job, job.in.q, pair, first, count, static_cast<R>(job.scale), q);
-  multiply_panels<V, R>(job, {q, job.d, 1}, count, static_cast<const R*>(k_panels), p);
+  multiply<V, R>({q, job.d, 1}, count, static_cast<const R*>(k_columns), job.d, job.tk, job.d, p, job.row);
   if (scores_wanted) {
-    R* d_o = q + attention_block * job.d;
     copy_rows<T>(job, job.d_o, pair, first, count, R(1), d_o);
-    multiply_panels<V, R>(job, {d_o, job.d, 1}, count, static_cast<const R*>(v_panels), ds);
+    multiply<V, R>({d_o, job.d, 1}, count, static_cast<const R*>(v_columns), job.d, job.tk, job.d, ds,
+                   job.row);
   }
   for (int64_t i = 0; i < count; ++i) {
     R* p_row = p + i * job.row;
@@ -225,33 +277,27 @@ void backward_queries_of(const AttentionJob& job, int64_t pair, int64_t block, c
       (V::load(p_row + j) * (V::load(ds_row + j) - average) * scale).store(ds_row + j);
   }
   if (!job.gradients.dq) return;
-  multiply<V>(Left<R>{ds, job.row, 1}, count, row_of<const T>(job.in.k, job, pair, 0), job.in.k.strides[1],
-              job.d, job.tk, [&](int64_t i, int64_t j, V sum, int64_t lanes) {
-                T* to = row_of<T>(job.gradients.dq, job, pair, first + i) + j;
-                lanes == V::lanes ? sum.store(to) : sum.store(to, lanes);
-              });
+  multiply<V, R>({ds, job.row, 1}, count, static_cast<const R*>(k_rows), job.tk, job.d, job.tk, dq,
+                 job.width);
+  for (int64_t i = 0; i < count; ++i)
+    store_row<T>(job, job.gradients.dq, pair, first + i, dq + i * job.width, R(1));
 }
 
-// to rows [first, first + count) = matrix^T from, summed over all queries.
-template <class T, class R>
-void multiply_transposed(const AttentionJob& job, int64_t pair, int64_t first, int64_t count, const R* matrix,
-                         const View& from, const View& to) {
-  using V = Vec<R>;
-  multiply<V>(Left<R>{matrix + first, 1, job.row}, count, row_of<const T>(from, job, pair, 0),
-              from.strides[1], job.d, job.tq, [&](int64_t i, int64_t j, V sum, int64_t lanes) {
-                T* out = row_of<T>(to, job, pair, first + i) + j;
-                lanes == V::lanes ? sum.store(out) : sum.store(out, lanes);
-              });
-}
-
+// The block's columns of the matrix are walked down in pieces of 128 rows, which fit L1.
 template <class T>
-void backward_keys_of(const AttentionJob& job, int64_t pair, int64_t block, const void* p, const void* ds) {
+void backward_keys_of(const AttentionJob& job, int64_t pair, int64_t block, const void* matrix,
+                      const void* rows, const View& to, void* scratch) {
   using R = Real<T>;
+  using V = Vec<R>;
+  constexpr int64_t piece = 128;
   const int64_t first = block * attention_block, count = smaller(attention_block, job.tk - first);
-  if (job.gradients.dk)
-    multiply_transposed<T>(job, pair, first, count, static_cast<const R*>(ds), job.in.q, job.gradients.dk);
-  if (job.gradients.dv)
-    multiply_transposed<T>(job, pair, first, count, static_cast<const R*>(p), job.d_o, job.gradients.dv);
+  const R* from = static_cast<const R*>(matrix) + first;
+  R* sum = static_cast<R*>(scratch);
+  for (int64_t query = 0; query < job.tq; query += piece)
+    multiply<V, R>({from + query * job.row, 1, job.row}, count,
+                   static_cast<const R*>(rows) + query * panel<V>, job.tq, job.d,
+                   smaller(piece, job.tq - query), sum, job.width, query > 0);
+  for (int64_t i = 0; i < count; ++i) store_row<T>(job, to, pair, first + i, sum + i * job.width, R(1));
 }
 
 template <class F>
@@ -266,26 +312,32 @@ TW_INLINE void with_type(const AttentionJob& job, F f) {
   }
 }
 
-void pack(const AttentionJob& job, const View& rows, int64_t pair, void* out) {
-  with_type(job, [&]<class T>(T) { pack_of<T>(job, rows, pair, out); });
+void pack_columns(const AttentionJob& job, const View& rows, int64_t pair, void* out) {
+  with_type(job, [&]<class T>(T) { pack_columns_of<T>(job, rows, pair, out); });
 }
-void forward(const AttentionJob& job, int64_t pair, int64_t block, const void* k_panels, void* scratch) {
-  with_type(job, [&]<class T>(T) { forward_of<T>(job, pair, block, k_panels, scratch); });
+void pack_rows(const AttentionJob& job, const View& rows, int64_t pair, void* out) {
+  with_type(job, [&]<class T>(T) { pack_rows_of<T>(job, rows, pair, out); });
 }
-void backward_queries(const AttentionJob& job, int64_t pair, int64_t block, const void* k_panels,
-                      const void* v_panels, void* p, void* ds, void* scratch) {
-  with_type(
-      job, [&]<class T>(T) { backward_queries_of<T>(job, pair, block, k_panels, v_panels, p, ds, scratch); });
+void forward(const AttentionJob& job, int64_t pair, int64_t block, const void* k_columns, const void* v_rows,
+             void* scratch) {
+  with_type(job, [&]<class T>(T) { forward_of<T>(job, pair, block, k_columns, v_rows, scratch); });
 }
-void backward_keys(const AttentionJob& job, int64_t pair, int64_t block, const void* p, const void* ds) {
-  with_type(job, [&]<class T>(T) { backward_keys_of<T>(job, pair, block, p, ds); });
+void backward_queries(const AttentionJob& job, int64_t pair, int64_t block, const void* k_columns,
+                      const void* v_columns, const void* k_rows, void* p, void* ds, void* scratch) {
+  with_type(job, [&]<class T>(T) {
+    backward_queries_of<T>(job, pair, block, k_columns, v_columns, k_rows, p, ds, scratch);
+  });
+}
+void backward_keys(const AttentionJob& job, int64_t pair, int64_t block, const void* matrix, const void* rows,
+                   const View& to, void* scratch) {
+  with_type(job, [&]<class T>(T) { backward_keys_of<T>(job, pair, block, matrix, rows, to, scratch); });
 }
 
 }  // namespace
 
 template <>
 const AttentionKernels& kernels_of<AttentionKernels, Isa::TW_ISA>() {
-  static const AttentionKernels kernels{pack, forward, backward_queries, backward_keys};
+  static const AttentionKernels kernels{pack_columns, pack_rows, forward, backward_queries, backward_keys};
   return kernels;
 }
 

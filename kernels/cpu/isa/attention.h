@@ -4,8 +4,11 @@
 
 namespace tw::kernels {
 
-// A query block is this many rows: enough to use each panel of k several times from L1.
+// Rows of queries (or, for dk and dv, of keys) worked on together: enough to use a panel several times from
+// L1.
 constexpr int64_t attention_block = 32;
+// Panels are at most this wide, so that scratch does not depend on the instruction set.
+constexpr int64_t widest_panel = 64;
 
 // One call of the op. A pair is a sample and a head: sample * heads + head.
 struct AttentionJob {
@@ -13,22 +16,27 @@ struct AttentionJob {
   View o, log_sum_exp, d_o;
   AttentionGradients gradients;
   int64_t heads = 0, tq = 0, tk = 0, d = 0;
-  int64_t row = 0;  // tk rounded up: the length of a row of scores in scratch
+  int64_t row = 0;    // length of a row of scores in scratch: tk rounded up, and never a power of two
+  int64_t width = 0;  // d rounded up to whole panels
   double scale = 0;
 };
 
 // Scratch is typed as the dtype's arithmetic: float for f32 and bf16, double for f64.
 struct AttentionKernels {
-  // out (row / width, d, width): the pair's rows of k (or v) transposed into panels of `width` tokens.
-  void (*pack)(const AttentionJob&, const View& rows, int64_t pair, void* out);
-  // One query block of o; scratch holds block * (d + row).
-  void (*forward)(const AttentionJob&, int64_t pair, int64_t block, const void* k_panels, void* scratch);
-  // One query block of probabilities p and of score gradients ds, both (tq, row), and of dq; scratch 2 block
-  // d.
-  void (*backward_queries)(const AttentionJob&, int64_t pair, int64_t block, const void* k_panels,
-                           const void* v_panels, void* p, void* ds, void* scratch);
-  // One key block of dk = ds^T q and dv = p^T d_o.
-  void (*backward_keys)(const AttentionJob&, int64_t pair, int64_t block, const void* p, const void* ds);
+  // The pair's rows of k (or v) transposed: panels of some tokens each, (panels, d, tokens).
+  void (*pack_columns)(const AttentionJob&, const View& rows, int64_t pair, void* out);
+  // The pair's rows of q, k, v or d_o in panels of some channels each, (panels, t, channels).
+  void (*pack_rows)(const AttentionJob&, const View& rows, int64_t pair, void* out);
+  // One query block of o; scratch holds block (d + row + width).
+  void (*forward)(const AttentionJob&, int64_t pair, int64_t block, const void* k_columns, const void* v_rows,
+                  void* scratch);
+  // One query block of the probabilities p and the score gradients ds, both (tq, row), and of dq; scratch
+  // block (2 d + width). v_columns and k_rows are only read for dq and dk, and for dq.
+  void (*backward_queries)(const AttentionJob&, int64_t pair, int64_t block, const void* k_columns,
+                           const void* v_columns, const void* k_rows, void* p, void* ds, void* scratch);
+  // One key block of to = matrix^T from; rows are those of `from`; scratch block width.
+  void (*backward_keys)(const AttentionJob&, int64_t pair, int64_t block, const void* matrix,
+                        const void* rows, const View& to, void* scratch);
 };
 
 }  // namespace tw::kernels
