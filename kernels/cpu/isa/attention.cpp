@@ -201,10 +201,7 @@ template <class V, class R>
 R softmax_row(const AttentionJob& job, R* scores, R* log_sum_exp) {
   V largest(-static_cast<R>(__builtin_inf()));
   for (int64_t j = 0; j < job.tk; j += V::lanes) largest = max(largest, V::load(scores + j));
-  R lane[V::lanes];
-  largest.store(lane);
-  R top = lane[0];
-  for (int k = 1; k < V::lanes; ++k) top = lane[k] > top ? lane[k] : top;
+  const R top = largest.largest();
   V sum(0);
   for (int64_t j = 0; j < job.tk; j += V::lanes) {
     const V p = probability<V, R>(V::load(scores + j), V(top));

@@ -41,6 +41,18 @@ TW_INLINE V parameter(const View& view, int64_t j, int64_t count, double absent)
   }
 }
 
+// The sum of f(x_j) over a row, in four chains.
+template <class V, class T, class F>
+TW_INLINE auto sum_over(const T* x, int64_t c, F f) {
+  V sum[4] = {V(0), V(0), V(0), V(0)};
+  int64_t j = 0;
+  for (; j + 4 * V::lanes <= c; j += 4 * V::lanes)
+    for (int k = 0; k < 4; ++k) sum[k] += f(V::load(x + j + k * V::lanes));
+  for (; j + V::lanes <= c; j += V::lanes) sum[0] += f(V::load(x + j));
+  if (j < c) sum[0] += keep(f(V::load(x + j, c - j)), c - j);
+  return ((sum[0] + sum[1]) + (sum[2] + sum[3])).sum();
+}
+
 template <class T>
 void forward_of(const LayerNormJob& job, int64_t begin, int64_t end) {
   using R = Real<T>;
@@ -50,15 +62,10 @@ void forward_of(const LayerNormJob& job, int64_t begin, int64_t end) {
     const T* x = static_cast<const T*>(job.x.pointer) + row * c;
     T* y = static_cast<T*>(job.y.pointer) + row * c;
     const R first = static_cast<R>(x[0]);
-    V sum(0), squares(0);
-    for (int64_t j = 0; j < c; j += V::lanes) sum += keep(load<V>(x + j, c - j) - V(first), c - j);
-    const R mean = first + sum.sum() / static_cast<R>(c);
-    for (int64_t j = 0; j < c; j += V::lanes) {
-      const V d = keep(load<V>(x + j, c - j) - V(mean), c - j);
-      squares = fma(d, d, squares);
-    }
-    const R variance = squares.sum() / static_cast<R>(c);
-    const R rstd = static_cast<R>(1 / __builtin_sqrt(static_cast<double>(variance) + job.eps));
+    const R mean = first + sum_over<V>(x, c, [&](V v) { return v - V(first); }) / static_cast<R>(c);
+    const R squares = sum_over<V>(x, c, [&](V v) { return (v - V(mean)) * (v - V(mean)); });
+    const R rstd =
+        static_cast<R>(1 / __builtin_sqrt(static_cast<double>(squares) / static_cast<double>(c) + job.eps));
     static_cast<R*>(job.mean.pointer)[row] = mean;
     static_cast<R*>(job.rstd.pointer)[row] = rstd;
     for (int64_t j = 0; j < c; j += V::lanes) {

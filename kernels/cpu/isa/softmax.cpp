@@ -39,16 +39,19 @@ void forward_row(const T* x, T* y, int64_t c) {
   if (c >= V::lanes) {
     V largest = V::load(x);
     for (j = V::lanes; j + V::lanes <= c; j += V::lanes) largest = max(largest, V::load(x + j));
-    R lane[V::lanes];
-    largest.store(lane);
-    for (int k = 0; k < V::lanes; ++k) top = lane[k] > top ? lane[k] : top;
+    top = largest.largest();
   }
   for (; j < c; ++j) top = static_cast<R>(x[j]) > top ? static_cast<R>(x[j]) : top;
 
   V sum(0);
-  for (j = 0; j < c; j += V::lanes) {
-    const V p = exp(load<V>(x + j, c - j) - V(top));
-    if constexpr (!std::is_same_v<T, bf16>) store(p, y + j, c - j);
+  for (j = 0; j + V::lanes <= c; j += V::lanes) {
+    const V p = exp(V::load(x + j) - V(top));
+    if constexpr (!std::is_same_v<T, bf16>) p.store(y + j);
+    sum += p;
+  }
+  if (j < c) {
+    const V p = exp(V::load(x + j, c - j) - V(top));
+    if constexpr (!std::is_same_v<T, bf16>) p.store(y + j, c - j);
     sum += keep(p, c - j);
   }
   const V inverse(1 / sum.sum());

@@ -219,6 +219,14 @@ struct Vec {
     return lane[0];
   }
 
+  TW_INLINE T largest() const {
+    T lane[lanes];
+    store(lane);
+    for (int width = lanes / 2; width > 0; width /= 2)
+      for (int i = 0; i < width; ++i) lane[i] = lane[i] < lane[i + width] ? lane[i + width] : lane[i];
+    return lane[0];
+  }
+
   // e^x: 2^n p(r) with n = round(x / ln 2), p of degree 6; relative error below 2e-7. Saturates instead of
   // overflowing.
   TW_INLINE friend Vec exp(Vec x) {
