@@ -30,6 +30,7 @@ class TemporaryFolder {
 };
 
 inline void write_bytes(const std::string& path, const std::string& bytes) {
+  std::filesystem::remove(path);  // some file systems flush a file that is cut to nothing and written again
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
