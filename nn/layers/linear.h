@@ -14,9 +14,14 @@ class Linear : public Module {
         bias(parameter("bias", {out}, Initialiser::zeros())) {}
 
   // x (..., in) -> (..., out), plus `residual` of the result's shape where given.
-  Var operator()(const Var& x, const Var& residual = {}) const { return linear(x, weight, bias, residual); }
+  Var operator()(const Var& x, const Var& residual = {}) const {
+    return linear(x, weight, bias, residual, &packed_);
+  }
 
   Var weight, bias;
+
+ private:
+  mutable PackedWeights packed_;  // of frozen weights; follows the weight by itself
 };
 
 class Embedding : public Module {

@@ -1,10 +1,12 @@
 #include "nn/unet/blocks.h"
 
 #include <cmath>
+#include <vector>
 
 #include "autograd/ops/activation.h"
 #include "autograd/ops/attention.h"
 #include "autograd/ops/avg_pool2d.h"
+#include "autograd/ops/dropout.h"
 #include "autograd/ops/reshape.h"
 
 namespace tw {
@@ -40,10 +42,12 @@ ResBlock::ResBlock(int64_t in, int64_t out, const UNetConfig& config)
   }
 }
 
-Var ResBlock::operator()(const Var& x, const Var& temb) const {
-  const Var h = conv1_(norm1_(x), {.temb = temb});
+Var ResBlock::operator()(const Var& x, const Var& temb, const RandomKey& dropout_key) const {
+  Var h = conv1_(norm1_(x), {.temb = temb});
+  h = norm2_(h);
+  if (training()) h = dropout(h, dropout_, dropout_key);
   const Var skip = conv_shortcut_ ? (*conv_shortcut_)(x) : x;
-  return conv2_(norm2_(h), {.residual = skip});
+  return conv2_(h, {.residual = skip});
 }
 
 AttentionBlock::AttentionBlock(int64_t channels, const UNetConfig& config)
@@ -86,18 +90,25 @@ TimeEmbedding::TimeEmbedding(const UNetConfig& config)
 Var TimeEmbedding::operator()(const Tensor& timesteps) const {
   const int64_t rows = timesteps.numel(), half = base_ / 2;
   const Tensor t = timesteps.contiguous().to(DType::f32);
-  Tensor sinusoid = Tensor::empty({rows, base_});
-  for (int64_t i = 0; i < rows; ++i)
+  const Tensor sinusoids = Tensor::empty({rows, base_});
+  // Frequencies and phases are rounded to f32 as in the code that published models were trained with: at
+  // t = 999 that is visible in the fifth digit.
+  std::vector<float> frequencies;
+  for (int64_t k = 0; k < half; ++k) {
+    const float exponent = static_cast<float>(-std::log(10000.0)) * static_cast<float>(k) /
+                           static_cast<float>(static_cast<double>(half) - frequency_shift_);
+    frequencies.push_back(static_cast<float>(std::exp(static_cast<double>(exponent))));
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    float* row = sinusoids.data<float>() + i * base_;
     for (int64_t k = 0; k < half; ++k) {
-      const double frequency = std::exp(-std::log(10000.0) * static_cast<double>(k) /
-                                        (static_cast<double>(half) - frequency_shift_));
-      const float angle = t.data<float>()[i] * static_cast<float>(frequency);
-      float* row = sinusoid.data<float>() + i * base_;
-      row[flip_ ? half + k : k] = std::sin(angle);
-      row[flip_ ? k : half + k] = std::cos(angle);
+      const double phase = t.data<float>()[i] * frequencies[static_cast<size_t>(k)];
+      row[flip_ ? half + k : k] = static_cast<float>(std::sin(phase));
+      row[flip_ ? k : half + k] = static_cast<float>(std::cos(phase));
     }
-  return linear_2_(
-      silu(linear_1_(cast(sinusoid, linear_1_.weight.dtype() == DType::f64 ? DType::f64 : DType::f32))));
+  }
+  const DType dtype = linear_1_.weight.dtype() == DType::f64 ? DType::f64 : DType::f32;
+  return linear_2_(silu(linear_1_(sinusoids.to(dtype))));
 }
 
 }  // namespace tw

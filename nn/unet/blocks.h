@@ -8,19 +8,21 @@
 #include "nn/layers/norm.h"
 #include "nn/module.h"
 #include "nn/unet/config.h"
+#include "tensor/philox.h"
 
 namespace tw {
 
-// x + conv2(silu(norm2(conv1(silu(norm1(x))) + temb))), with a 1x1 convolution of x where the channels
-// change.
+// x + conv2(dropout(silu(norm2(conv1(silu(norm1(x))) + temb)))), with a 1x1 convolution of x where the
+// channels change.
 class ResBlock : public Module {
  public:
   ResBlock(int64_t in, int64_t out, const UNetConfig& config);
 
   // SiLU of the time embedding (rows, 4 base) -> what conv1 adds to every pixel (rows, out).
   Var project(const Var& activated_embedding) const { return time_emb_proj_(activated_embedding); }
-  // x (n, h, w, in), temb (n, out) -> (n, h, w, out).
-  Var operator()(const Var& x, const Var& temb) const;
+  // x (n, h, w, in), temb (n, out) -> (n, h, w, out). The key names the random numbers of dropout, which is
+  // active in training only.
+  Var operator()(const Var& x, const Var& temb, const RandomKey& dropout_key) const;
 
  private:
   GroupNorm norm1_;

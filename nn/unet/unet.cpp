@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "autograd/checkpoint.h"
 #include "autograd/ops/activation.h"
 #include "autograd/ops/binary.h"
 #include "autograd/ops/concat.h"
@@ -9,7 +10,8 @@
 #include "tensor/error.h"
 
 namespace tw {
-UNet::UNet(const UNetConfig& config, uint64_t seed)
+
+UNet::UNet(const UNetConfig& config, std::optional<uint64_t> seed)
     : config_((config.validate(), config)),
       time_embedding_(config),
       conv_in_(config.in_channels, config.base, 3) {
@@ -66,7 +68,7 @@ UNet::UNet(const UNetConfig& config, uint64_t seed)
   conv_out_ = std::make_unique<Conv2d>(channels, config.out_channels, 3, /*gain=*/0);
   child("conv_norm_out", *conv_norm_out_);
   child("conv_out", *conv_out_);
-  initialise(seed);
+  if (seed) initialise(*seed);
 }
 
 std::unique_ptr<UNet::Level> UNet::make_level(const std::string& name, const std::vector<int64_t>& inputs,
@@ -91,14 +93,13 @@ Conditioning UNet::condition(const Tensor& t, const Tensor& labels) const {
     Tensor index = labels;
     if (!index.defined()) index = Tensor::full(t.shape(), static_cast<double>(config_.classes), DType::i32);
     check(index.shape() == t.shape(), "unet", "labels must be ", t.shape(), ", found ", index.shape());
-    embedding = embedding + (*class_embedding_)(index);
+    embedding = embedding + cast((*class_embedding_)(index), embedding.dtype());
   } else {
     check(!labels.defined(), "unet", "labels were given to a network without classes");
   }
   const Var activated = silu(embedding);
   Conditioning conditioning;
-  for (const ResBlock* block : blocks_)
-    conditioning.projections.push_back(cast(block->project(activated), activation_dtype_));
+  for (const ResBlock* block : blocks_) conditioning.projections.push_back(block->project(activated));
   return conditioning;
 }
 
@@ -106,39 +107,49 @@ Var UNet::forward(const Var& x, const Tensor& t, const Tensor& labels) const {
   return forward(x, condition(t, labels));
 }
 
+// One residual block and the attention after it. inputs: the map, the encoder's map that is joined to it (or
+// undefined), the projection of the time.
+Var UNet::stage(const Level& level, size_t i, size_t block, const std::vector<Var>& inputs) const {
+  const auto compute = [this, &level, i, block, key = dropout_key_](const std::vector<Var>& in) {
+    const Var x = in[1].defined() ? concat({in[0], in[1]}, -1) : in[0];
+    RandomKey own_key = key;
+    own_key.step = key.step * blocks_.size() + block;
+    const Var h = (*level.resnets[i])(x, cast(in[2], x.dtype()), own_key);
+    return i < level.attentions.size() ? (*level.attentions[i])(h) : h;
+  };
+  return recompute_ && grad_enabled() ? checkpoint(compute, inputs) : compute(inputs);
+}
+
 Var UNet::forward(const Var& x, const Conditioning& conditioning) const {
   check_input(x);
-  auto temb = conditioning.projections.begin();
-  // A level's blocks, each with the attention that follows it; `keep` sees every result.
-  auto run = [&](const Level& level, Var h, auto&& before, auto&& keep) {
-    for (size_t i = 0; i < level.resnets.size(); ++i) {
-      h = (*level.resnets[i])(before(h), *temb++);
-      if (i < level.attentions.size()) h = (*level.attentions[i])(h);
-      keep(h);
-    }
-    return h;
+  size_t block = 0;
+  const auto run = [&](const Level& level, size_t i, const Var& h, const Var& skip = {}) {
+    const size_t index = block++;
+    return stage(level, i, index, {h, skip, conditioning.projections[index]});
   };
-  auto same = [](const Var& h) { return h; };
-  auto nothing = [](const Var&) {};
 
-  Var h = conv_in_(cast(x, activation_dtype_));
+  Var h = cast(conv_in_(x), x.dtype() == DType::f64 ? DType::f64 : activation_dtype_);
   std::vector<Var> skips{h};
-  auto push = [&](const Var& map) { skips.push_back(map); };
   for (const auto& level : down_) {
-    h = run(*level, h, same, push);
-    if (level->down) push(h = (*level->down)(h));
+    for (size_t i = 0; i < level->resnets.size(); ++i) skips.push_back(h = run(*level, i, h));
+    if (level->down) skips.push_back(h = (*level->down)(h));
   }
-  h = run(*middle_, h, same, nothing);
-  auto with_skip = [&](const Var& map) {
-    const Var joined = concat({map, skips.back()}, -1);
-    skips.pop_back();
-    return joined;
-  };
+  for (size_t i = 0; i < middle_->resnets.size(); ++i) h = run(*middle_, i, h);
   for (const auto& level : up_) {
-    h = run(*level, h, with_skip, nothing);
+    for (size_t i = 0; i < level->resnets.size(); ++i) {
+      const Var skip = std::move(skips.back());
+      skips.pop_back();
+      h = run(*level, i, h, skip);
+    }
     if (level->up) h = (*level->up)(h);
   }
-  return cast((*conv_out_)((*conv_norm_out_)(h)), x.dtype());
+  return (*conv_out_)(cast((*conv_norm_out_)(h), x.dtype()));
+}
+
+void UNet::set_activation_dtype(DType dtype) {
+  check(dtype == DType::f32 || dtype == DType::bf16, "unet", "activations can be f32 or bf16, not ",
+        dtype_name(dtype));
+  activation_dtype_ = dtype;
 }
 
 void UNet::check_input(const Var& x) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "nn/unet/blocks.h"
@@ -18,7 +19,8 @@ struct Conditioning {
 
 class UNet : public Module {
  public:
-  explicit UNet(const UNetConfig& config, uint64_t seed = 0);
+  // Without a seed the parameters are left unset, for a loader to fill in.
+  explicit UNet(const UNetConfig& config, std::optional<uint64_t> seed = 0);
 
   const UNetConfig& config() const { return config_; }
 
@@ -31,10 +33,19 @@ class UNet : public Module {
   Conditioning condition(const Tensor& t, const Tensor& labels = {}) const;
   Var forward(const Var& x, const Conditioning& conditioning) const;
 
-  // bf16: activations are stored in bf16 (statistics, sums and the embedding stay f32); parameters keep their
-  // dtype.
-  void set_activation_dtype(DType dtype) { activation_dtype_ = dtype; }
+  // bf16: what lies between the first and the last convolution is stored in bf16 (statistics, sums and the
+  // embedding stay f32); parameters keep their dtype. With f64 parameters and x everything is f64.
+  void set_activation_dtype(DType dtype);
   DType activation_dtype() const { return activation_dtype_; }
+
+  // Keeps only the inputs of the blocks for the backward pass, which computes each block a second time.
+  void set_recompute(bool on) { recompute_ = on; }
+
+  // Names the random numbers of dropout in training: sample i of a batch draws from the stream of
+  // (seed, first_sample + i, step). To be set before every step.
+  void set_dropout_key(uint64_t seed, uint64_t step, uint64_t first_sample = 0) {
+    dropout_key_ = {.seed = seed, .sample = first_sample, .step = step, .purpose = Purpose::dropout};
+  }
 
  private:
   struct Level {
@@ -46,10 +57,13 @@ class UNet : public Module {
 
   std::unique_ptr<Level> make_level(const std::string& name, const std::vector<int64_t>& inputs,
                                     int64_t channels, bool attends);
+  Var stage(const Level& level, size_t i, size_t block, const std::vector<Var>& inputs) const;
   void check_input(const Var& x) const;
 
   UNetConfig config_;
   DType activation_dtype_ = DType::f32;
+  bool recompute_ = false;
+  RandomKey dropout_key_{.purpose = Purpose::dropout};
   TimeEmbedding time_embedding_;
   std::unique_ptr<Embedding> class_embedding_;
   Conv2d conv_in_;
