@@ -17,6 +17,16 @@ std::vector<int64_t> SamplerTable::timesteps() const {
   return all;
 }
 
+std::function<void(const std::function<void()>& body)> planned_steps(std::shared_ptr<PlannedArena> arena) {
+  return [arena = std::move(arena), first = true](const std::function<void()>& body) mutable {
+    if (std::exchange(first, false)) return body();
+    const AllocatorScope allocator(arena);
+    PlannedStep step(*arena);
+    body();
+    step.finish();
+  };
+}
+
 Tensor sample(const Denoiser& network, const SamplerTable& table, const Tensor& x_T, NoiseSource& noise,
               const LoopOptions& options) {
   const NoGrad no_grad;

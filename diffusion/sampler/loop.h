@@ -5,12 +5,14 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "autograd/var.h"
 #include "diffusion/noise.h"
 #include "diffusion/prediction.h"
 #include "kernels/op/sampler_step.h"
+#include "tensor/arena.h"
 
 namespace tw {
 
@@ -54,6 +56,10 @@ struct LoopOptions {
   // Runs the body of one step; the place to plan its memory. What the body allocates it also releases.
   std::function<void(const std::function<void()>& body)> scope{};
 };
+
+// A scope that plans a step's memory: the first step runs as it is (layers pack weights and fill caches
+// then), the second is recorded, the others replay its addresses.
+std::function<void(const std::function<void()>& body)> planned_steps(std::shared_ptr<PlannedArena> arena);
 
 // Returns x_0 (n, h, w, c) in the dtype of x_T, f32 or f64. x_T is left as it is. Nothing is recorded.
 Tensor sample(const Denoiser& network, const SamplerTable& table, const Tensor& x_T, NoiseSource& noise,
