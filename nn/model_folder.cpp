@@ -1,0 +1,91 @@
+#include "nn/model_folder.h"
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "nn/named_tensors.h"
+#include "nn/unet/config_json.h"
+#include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/io/safetensors.h"
+
+namespace tw {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* format = "tweedie-1";
+
+Json parse(const std::string& text, const std::string& where) {
+  try {
+    Json json = Json::parse(text);
+    if (!json.is_object()) fail_data(where, "expected a JSON object, found ", json.type_name());
+    return json;
+  } catch (const Json::exception& error) {
+    fail_data(where, "is not JSON: ", error.what());
+  }
+}
+
+}  // namespace
+
+std::map<std::string, Tensor> state_of(const Module& module) {
+  std::map<std::string, Tensor> state;
+  for (const Parameter& parameter : module.parameters()) state[parameter.name] = parameter.value.value();
+  for (const Buffer& buffer : module.buffers()) state[buffer.name] = *buffer.value;
+  return state;
+}
+
+void load_state(Module& module, const std::map<std::string, Tensor>& tensors, const std::string& where) {
+  const std::map<std::string, Tensor> present = state_of(module);
+  for (const auto& [name, tensor] : present) named_tensor(where, tensors, name, tensor.shape());
+  for (const auto& [name, tensor] : tensors)
+    if (!present.contains(name))
+      fail_data(where, "tensor '", name, "' ", tensor.shape(), " belongs to no layer of the network");
+  for (Parameter& parameter : module.parameters())
+    parameter.value.mutable_value() = tensors.at(parameter.name).to(parameter.value.dtype()).contiguous();
+  for (const Buffer& buffer : module.buffers())
+    *buffer.value = tensors.at(buffer.name).to(buffer.value->dtype()).contiguous();
+}
+
+ModelFolder load_model_folder(const std::string& folder, DType weights) {
+  const std::string config_file = (fs::path(folder) / "config.json").string();
+  const std::string weights_file = (fs::path(folder) / "weights.safetensors").string();
+  std::ifstream in(config_file, std::ios::binary);
+  if (!in) fail_data(config_file, "cannot be read: this is not a model folder");
+  std::ostringstream text;
+  text << in.rdbuf();
+
+  ModelFolder model{.network = nullptr, .config = text.str()};
+  const Json config = parse(model.config, config_file);
+  if (config.value("format", Json(format)) != format)
+    fail_data(config_file, "has format ", config["format"].dump(), ", expected \"", format, "\"");
+  if (!config.contains("network")) fail_data(config_file, "has no \"network\"");
+  model.network =
+      std::make_unique<UNet>(unet_config_from_json(config["network"].dump(), config_file), std::nullopt);
+  model.network->to(weights);
+  load_state(*model.network, load_safetensors(weights_file).tensors, weights_file);
+  return model;
+}
+
+void save_model_folder(const std::string& folder, const UNet& network, const std::string& config,
+                       DType weights) {
+  check(is_floating(weights) && weights != DType::f64, "save_model_folder",
+        "weights can be f32, bf16 or f16, not ", dtype_name(weights));
+  Json json{{"format", format}, {"network", Json::parse(to_json(network.config()))}};
+  const Json others = parse(config, "config");
+  for (const auto& [name, value] : others.items())
+    if (name != "format" && name != "network") json[name] = value;
+
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) fail_data(folder, "the folder cannot be made: ", error.message());
+  std::map<std::string, Tensor> state = state_of(network);
+  for (auto& [name, tensor] : state) tensor = tensor.to(weights);
+  save_safetensors((fs::path(folder) / "weights.safetensors").string(), state);
+  write_file_atomically((fs::path(folder) / "config.json").string(), json.dump(2) + "\n");
+}
+
+}  // namespace tw

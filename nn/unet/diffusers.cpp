@@ -1,0 +1,130 @@
+#include "nn/unet/diffusers.h"
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include "nn/unet/config_json.h"
+#include "tensor/error.h"
+#include "tensor/io/safetensors.h"
+
+namespace tw {
+namespace {
+
+// Where a parameter of ours comes from: one tensor, or several that lie side by side in its last dimension.
+struct Source {
+  std::vector<std::string> names;
+  Shape shape;  // of each, in diffusers' layout
+};
+
+std::string replaced(std::string name, const std::string& from, const std::string& to) {
+  const size_t at = name.find(from);
+  return at == std::string::npos ? name : name.replace(at, from.size(), to);
+}
+
+bool is_table(const std::string& name) { return name == "class_embedding.weight"; }
+
+Source source_of(const Parameter& parameter) {
+  const Shape& ours = parameter.value.shape();
+  Source source;
+  if (parameter.name.find(".to_qkv.") != std::string::npos)
+    for (const char* part : {".to_q.", ".to_k.", ".to_v."})
+      source.names.push_back(replaced(parameter.name, ".to_qkv.", part));
+  else
+    source.names = {replaced(parameter.name, ".to_out.", ".to_out.0.")};
+  const int64_t out = ours.back() / static_cast<int64_t>(source.names.size());
+  if (ours.rank() == 4)
+    source.shape = {out, ours[2], ours[0], ours[1]};
+  else if (ours.rank() == 2 && !is_table(parameter.name))
+    source.shape = {out, ours[0]};
+  else
+    source.shape = ours.with(-1, out);
+  return source;
+}
+
+// (out, in, kh, kw) -> (kh, kw, in, out), (out, in) -> (in, out), and back.
+Tensor to_ours(const Tensor& t, const std::string& name) {
+  if (t.rank() == 4) return t.permute({2, 3, 1, 0});
+  return t.rank() == 2 && !is_table(name) ? t.permute({1, 0}) : t;
+}
+Tensor to_theirs(const Tensor& t, const std::string& name) {
+  if (t.rank() == 4) return t.permute({3, 2, 0, 1});
+  return t.rank() == 2 && !is_table(name) ? t.permute({1, 0}) : t;
+}
+
+// Names of attention before 2023, and linear weights stored as 1x1 convolutions.
+std::map<std::string, Tensor> modernised(const std::map<std::string, Tensor>& tensors) {
+  static const std::vector<std::pair<std::string, std::string>> renamed{
+      {".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}};
+  std::map<std::string, Tensor> result;
+  for (const auto& [old_name, tensor] : tensors) {
+    std::string name = old_name;
+    for (const auto& [from, to] : renamed) name = replaced(name, from, to);
+    const bool squeeze = name.find(".attentions.") != std::string::npos && tensor.rank() == 4;
+    result[name] = squeeze ? tensor.contiguous().reshape({tensor.dim(0), tensor.dim(1)}) : tensor;
+  }
+  return result;
+}
+
+std::string read_text(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) fail_data(path.string(), "cannot be read");
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+}  // namespace
+
+void load_diffusers_parameters(UNet& net, const std::map<std::string, Tensor>& given,
+                               const std::string& where) {
+  const std::map<std::string, Tensor> tensors = modernised(given);
+  size_t used = 0;
+  for (Parameter& parameter : net.parameters()) {
+    const Source source = source_of(parameter);
+    Tensor value = Tensor::empty(parameter.value.shape());
+    int64_t begin = 0;
+    for (const std::string& name : source.names) {
+      const auto found = tensors.find(name);
+      if (found == tensors.end())
+        fail_data(where, "tensor '", name, "' is missing; expected shape ", source.shape);
+      if (!(found->second.shape() == source.shape))
+        fail_data(where, "tensor '", name, "' is ", found->second.shape(), ", expected ", source.shape);
+      const Tensor part = to_ours(found->second, name);
+      value.slice(-1, begin, begin + part.dim(-1)).copy_from(part);
+      begin += part.dim(-1);
+      ++used;
+    }
+    parameter.value.mutable_value() = value;
+  }
+  if (used != tensors.size())
+    fail_data(where, "holds ", tensors.size(), " tensors, but the network of its config has ", used);
+}
+
+std::map<std::string, Tensor> diffusers_tensors(const UNet& net) {
+  std::map<std::string, Tensor> result;
+  for (const Parameter& parameter : net.parameters()) {
+    const Source source = source_of(parameter);
+    const Tensor& value = parameter.value.value();
+    const int64_t width = value.dim(-1) / static_cast<int64_t>(source.names.size());
+    int64_t begin = 0;
+    for (const std::string& name : source.names) {
+      result[name] = to_theirs(value.slice(-1, begin, begin + width), name).to(DType::f32).contiguous();
+      begin += width;
+    }
+  }
+  return result;
+}
+
+std::unique_ptr<UNet> load_diffusers_unet(const std::string& folder) {
+  std::filesystem::path at = folder;
+  if (std::filesystem::exists(at / "unet" / "config.json")) at /= "unet";
+  const std::string config = (at / "config.json").string();
+  const std::string weights = (at / "diffusion_pytorch_model.safetensors").string();
+  auto net = std::make_unique<UNet>(unet_config_from_diffusers(read_text(config), config), std::nullopt);
+  load_diffusers_parameters(*net, load_safetensors(weights).tensors, weights);
+  return net;
+}
+
+}  // namespace tw
