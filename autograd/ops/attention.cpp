@@ -1,5 +1,12 @@
 #include "autograd/ops/attention.h"
 
+#include <cmath>
+
+#include "autograd/ops/binary.h"
+#include "autograd/ops/reshape.h"
+#include "autograd/ops/softmax.h"
+#include "autograd/ops/sum.h"
+#include "autograd/ops/unary.h"
 #include "tensor/error.h"
 
 namespace tw {
@@ -74,6 +81,20 @@ Var attention_packed(const Var& qkv, const kernels::AttentionParams& params) {
                                {part(d_qkv, 0).view(), part(d_qkv, 1).view(), part(d_qkv, 2).view()});
                   grads.add(0, d_qkv);
                 });
+}
+
+Var attention_composed(const Var& q, const Var& k, const Var& v, const kernels::AttentionParams& params) {
+  const int64_t n = q.dim(0), tq = q.dim(1), tk = k.dim(1), c = q.dim(2), d = c / params.heads;
+  const double factor = params.scale != 0 ? params.scale : 1 / std::sqrt(static_cast<double>(d));
+  const auto heads_first = [&](const Var& x) {  // (n, t, c) -> (n, heads, t, d)
+    return permute(reshape(x, Shape{n, x.dim(1), params.heads, d}), {0, 2, 1, 3});
+  };
+  const Var queries = reshape(heads_first(q), Shape{n, params.heads, tq, 1, d});
+  const Var keys = reshape(heads_first(k), Shape{n, params.heads, 1, tk, d});
+  const Var values = reshape(heads_first(v), Shape{n, params.heads, 1, tk, d});
+  const Var p = softmax(sum(queries * keys, {4}) * factor);  // (n, heads, tq, tk)
+  const Var o = sum(reshape(p, Shape{n, params.heads, tq, tk, 1}) * values, {3});
+  return reshape(permute(o, {0, 2, 1, 3}), Shape{n, tq, c});
 }
 
 }  // namespace tw

@@ -15,4 +15,8 @@ Var attention(const Var& q, const Var& k, const Var& v, const kernels::Attention
 // Self-attention on the output of one projection: qkv (n, t, 3c), ordered [q | k | v] -> (n, t, c).
 Var attention_packed(const Var& qkv, const kernels::AttentionParams& params);
 
+// The same without a mask, made of basic ops: its definition and the tests' oracle. Keeps several
+// (n, heads, tq, tk, d) tensors.
+Var attention_composed(const Var& q, const Var& k, const Var& v, const kernels::AttentionParams& params);
+
 }  // namespace tw

@@ -1,5 +1,11 @@
 #include "autograd/ops/group_norm_silu.h"
 
+#include "autograd/ops/activation.h"
+#include "autograd/ops/binary.h"
+#include "autograd/ops/concat.h"
+#include "autograd/ops/reshape.h"
+#include "autograd/ops/sum.h"
+#include "autograd/ops/unary.h"
 #include "tensor/error.h"
 
 namespace tw {
@@ -46,6 +52,22 @@ Var group_norm(const Var& x, const Var& gamma, const Var& beta, const kernels::G
                   if (dbeta.defined()) grads.add(2, dbeta);
                   if (dscale_shift.defined()) grads.add(3, dscale_shift);
                 });
+}
+
+Var group_norm_composed(const Var& x, const Var& gamma, const Var& beta,
+                        const kernels::GroupNormParams& params, const Var& scale_shift) {
+  const int64_t n = x.dim(0), c = x.dim(-1), pixels = x.value().numel() / (n * c);
+  const Var grouped = reshape(x, Shape{n, pixels, params.groups, c / params.groups});
+  const Var centred = grouped - mean(grouped, {1, 3}, true);
+  const Var variance = mean(square(centred), {1, 3}, true);
+  Var z = reshape(centred / sqrt(variance + params.eps), Shape{n, pixels, c});
+  if (gamma.defined()) z = z * gamma;
+  if (beta.defined()) z = z + beta;
+  if (scale_shift.defined()) {
+    const Var row = reshape(scale_shift, Shape{n, 1, 2 * c});
+    z = z * (slice(row, 2, 0, c) + 1) + slice(row, 2, c, 2 * c);
+  }
+  return reshape(params.silu ? silu(z) : z, x.shape());
 }
 
 Var instance_norm(const Var& x, const Var& gamma, const Var& beta, double eps) {

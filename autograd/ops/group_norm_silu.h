@@ -1,4 +1,4 @@
-// Group, layer-like instance normalisation with an optional scale/shift and SiLU
+// Group (and instance) normalisation with an optional scale/shift and SiLU
 // (kernels/op/group_norm_silu.h). Saves x and two moments a group; with frozen gamma and beta, backward
 // computes nothing for them.
 #pragma once
@@ -12,6 +12,11 @@ namespace tw {
 // y = [silu]((norm(x) gamma + beta) (1 + scale) + shift).
 Var group_norm(const Var& x, const Var& gamma, const Var& beta, const kernels::GroupNormParams& params,
                const Var& scale_shift = {});
+
+// The same made of basic ops, one for each step of the formula: its definition and the tests' oracle. Slow,
+// and keeps every intermediate map for backward.
+Var group_norm_composed(const Var& x, const Var& gamma, const Var& beta,
+                        const kernels::GroupNormParams& params, const Var& scale_shift = {});
 
 // Group normalisation with one channel a group (Ulyanov et al. 2016).
 Var instance_norm(const Var& x, const Var& gamma, const Var& beta, double eps = 1e-5);

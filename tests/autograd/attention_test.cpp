@@ -40,6 +40,16 @@ TEST(AttentionGradient, PackedMatchesFiniteDifferencesAndTheSeparateOp) {
             attention(q, k, v, {.heads = 4}).value().to_vector());
 }
 
+TEST(Attention, IsWhatItsBasicOpsMake) {
+  for (DType dtype : {DType::f32, DType::f64})
+    expect_same_function(
+        [](const Inputs& in) { return attention(in[0], in[1], in[2], {.heads = 3}); },
+        [](const Inputs& in) { return attention_composed(in[0], in[1], in[2], {.heads = 3}); },
+        {random_tensor({2, 17, 12}, dtype, 1), random_tensor({2, 40, 12}, dtype, 2),
+         random_tensor({2, 40, 12}, dtype, 3)},
+        dtype == DType::f64 ? 1e-12 : 1e-5);
+}
+
 TEST(AttentionGradient, OnlyWantedGradientsAreComputedAndTheyDoNotDependOnTheOthers) {
   const std::vector<Tensor> values = {random_tensor({2, 40, 16}, DType::f32, 1),
                                       random_tensor({2, 33, 16}, DType::f32, 2),

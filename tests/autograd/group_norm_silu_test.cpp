@@ -41,6 +41,19 @@ TEST(GroupNormGradient, MatchesFiniteDifferencesWithoutAffineAndOnVolumes) {
                          {f64_tensor({2, 3, 3, 5}, 1), f64_tensor({5}, 2), f64_tensor({5}, 3)});
 }
 
+TEST(GroupNorm, IsWhatItsBasicOpsMake) {
+  for (bool silu : {false, true})
+    for (DType dtype : {DType::f32, DType::f64}) {
+      const kernels::GroupNormParams params{.groups = 4, .eps = 1e-5, .silu = silu};
+      expect_same_function(
+          [&](const Inputs& in) { return group_norm(in[0], in[1], in[2], params, in[3]); },
+          [&](const Inputs& in) { return group_norm_composed(in[0], in[1], in[2], params, in[3]); },
+          {random_tensor({2, 5, 7, 12}, dtype, 1), random_tensor({12}, dtype, 2),
+           random_tensor({12}, dtype, 3), random_tensor({2, 24}, dtype, 4)},
+          dtype == DType::f64 ? 1e-12 : 1e-5);
+    }
+}
+
 TEST(GroupNormGradient, OnlyWantedGradientsAreComputed) {
   const Var x = Var::leaf(random_tensor({2, 3, 3, 4}));
   const Var gamma(random_tensor({4}, DType::f32, 1)), beta(random_tensor({4}, DType::f32, 2));
