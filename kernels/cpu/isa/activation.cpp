@@ -1,6 +1,7 @@
 #include "kernels/cpu/isa/activation.h"
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/elementary.h"
 #include "kernels/cpu/isa/map.h"
 #include "kernels/math/activation.h"
 

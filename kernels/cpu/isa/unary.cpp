@@ -1,6 +1,7 @@
 #include "kernels/cpu/isa/unary.h"
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/elementary.h"
 #include "kernels/cpu/isa/map.h"
 
 namespace tw::kernels {
@@ -8,6 +9,13 @@ namespace {
 
 using TW_ISA::Compute;
 using TW_ISA::map;
+
+// Vec's exp saturates; this one reaches 0 and infinity.
+template <class V>
+TW_INLINE V full_exp(V x) {
+  if constexpr (sizeof(x.native[0]) == sizeof(double)) return exp(x);
+  return select(x > V(88.72284f), V(__builtin_inff()), select(x < V(-87.33655f), V(0), exp(x)));
+}
 
 template <class T>
 void forward_of(const UnaryParams& params, const T* x, T* y, int64_t begin, int64_t end) {
@@ -18,7 +26,7 @@ void forward_of(const UnaryParams& params, const T* x, T* y, int64_t begin, int6
     case Unary::affine:
       return map(x, y, begin, end, [=](V v) { return fma(v, a, b); });
     case Unary::exp:
-      return map(x, y, begin, end, [](V v) { return exp(v); });
+      return map(x, y, begin, end, [](V v) { return full_exp(v); });
     case Unary::log:
       return map(x, y, begin, end, [](V v) { return log(v); });
     case Unary::sqrt:

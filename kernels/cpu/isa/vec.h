@@ -197,19 +197,6 @@ struct Vec {
 #endif
     return Vec(T(1)) / a;
   }
-  // One lane at a time.
-  TW_INLINE friend Vec log(Vec a) {
-    return each(a, [](T v) { return std::log(v); });
-  }
-  TW_INLINE friend Vec log1p(Vec a) {
-    return each(a, [](T v) { return std::log1p(v); });
-  }
-  TW_INLINE friend Vec tanh(Vec a) {
-    return each(a, [](T v) { return std::tanh(v); });
-  }
-  TW_INLINE friend Vec erf(Vec a) {
-    return each(a, [](T v) { return std::erf(v); });
-  }
   // Sum of the lanes, in a fixed order.
   TW_INLINE T sum() const {
     T lane[lanes];
@@ -265,13 +252,6 @@ struct Vec {
     return static_cast<__mmask16>(_bzhi_u32(0xffffu, static_cast<unsigned>(count)));
   }
 #endif
-  template <class F>
-  TW_INLINE static Vec each(Vec a, F f) {
-    T lane[lanes];
-    a.store(lane);
-    for (T& v : lane) v = f(v);
-    return load(lane);
-  }
   TW_INLINE static Vec power_of_two(Mask exponent) {
     const Mask bits = (exponent + 127) << 23;
     Vec v;
