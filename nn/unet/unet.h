@@ -7,12 +7,13 @@
 #include <vector>
 
 #include "nn/unet/blocks.h"
+#include "nn/unet/time_table.h"
 
 namespace tw {
 
 // What the residual blocks add for a batch: one projection of the (time + class) embedding for each block,
 // (rows, channels). It does not depend on x, so a sampling loop computes the rows of all its steps at once
-// (see nn/unet/time_table.h).
+// (nn/unet/time_table.h).
 struct Conditioning {
   std::vector<Var> projections;
 };
@@ -32,6 +33,10 @@ class UNet : public Module {
   // The two halves of forward.
   Conditioning condition(const Tensor& t, const Tensor& labels = {}) const;
   Var forward(const Var& x, const Conditioning& conditioning) const;
+
+  // The conditioning of a whole schedule at once, and forward with step `row` of it: bit for bit the same.
+  TimeTable time_table(const std::vector<float>& timesteps, const Tensor& labels = {}) const;
+  Var forward(const Var& x, const TimeTable& table, int64_t row) const;
 
   // bf16: what lies between the first and the last convolution is stored in bf16 (statistics, sums and the
   // embedding stay f32); parameters keep their dtype. With f64 parameters and x everything is f64.
