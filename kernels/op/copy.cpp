@@ -4,6 +4,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/copy.h"
 #include "kernels/cpu/strided_loop.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
@@ -43,6 +45,10 @@ void run(const StridedLoop& loop, const From* x, To* y, int64_t begin, int64_t e
     if (step_x == 1 && step_y == 1) {
       if constexpr (std::is_same_v<To, From>)
         std::memcpy(static_cast<void*>(to), from, static_cast<size_t>(length) * sizeof(To));
+      else if constexpr (std::is_same_v<From, float> && std::is_same_v<To, bf16>)
+        active<CastKernels>().to_bf16(from, to, length);
+      else if constexpr (std::is_same_v<From, bf16> && std::is_same_v<To, float>)
+        active<CastKernels>().from_bf16(from, to, length);
       else
         for (int64_t i = 0; i < length; ++i) to[i] = convert<To>(from[i]);
     } else {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/kernels/every_isa.h"
 #include "tests/kernels/thread_counts.h"
 #include "tests/random_tensor.h"
 
@@ -22,12 +23,26 @@ TEST(Copy, ConvertsBetweenAllTypes) {
     }
 }
 
-TEST(Copy, RoundsToNearestEven) {
-  const Tensor x = random_tensor({1001}, DType::f32, 1, 1e3);
-  Tensor y = Tensor::empty({1001}, DType::bf16);
-  kernels::copy(x.view(), y.view());
-  for (int64_t i = 0; i < 1001; ++i) EXPECT_EQ(y.data<bf16>()[i].bits, bf16(x.data<float>()[i]).bits);
+class CopyTest : public EveryIsa {};
+
+TEST_P(CopyTest, RoundsToNearestEvenAndWidensExactly) {
+  for (int64_t n : {1, 17, 1001}) {
+    const Tensor x = random_tensor({n}, DType::f32, 1, 1e3);
+    x.data<float>()[n / 2] = NAN;
+    Tensor y = Tensor::empty({n}, DType::bf16), back = Tensor::empty({n});
+    kernels::copy(x.view(), y.view());
+    kernels::copy(y.view(), back.view());
+    for (int64_t i = 0; i < n; ++i) {
+      ASSERT_EQ(y.data<bf16>()[i].bits, bf16(x.data<float>()[i]).bits);
+      if (i != n / 2) {
+        ASSERT_EQ(back.data<float>()[i], static_cast<float>(y.data<bf16>()[i]));
+      }
+    }
+    EXPECT_TRUE(std::isnan(back.data<float>()[n / 2]));
+  }
 }
+
+INSTANTIATE_TEST_SUITE_P(Isa, CopyTest, every_isa(), isa_test_name);
 
 TEST(Copy, WalksAnyStrides) {
   const Tensor x = random_tensor({5, 6, 7}, DType::f32, 1);
