@@ -1,112 +1,139 @@
 #include "autograd/ops/conv2d.h"
 
-#include <algorithm>
-
-#include "kernels/op/sum.h"
+#include "kernels/op/pixel_sum.h"
 #include "tensor/error.h"
 #include "tensor/pool.h"
 
 namespace tw {
 namespace {
 
-using kernels::ConvDirection;
-using kernels::ConvGeometry;
+View view_of(const Var& var) { return var.defined() ? var.value().view() : View{}; }
 
-Tensor bytes(size_t count) { return Tensor::empty({static_cast<int64_t>(count)}, DType::u8); }
+Tensor workspace(int64_t bytes) { return Tensor::empty({bytes}, DType::u8); }
 
-Tensor pack(const ConvGeometry& g, ConvDirection direction, const Tensor& w, DType activation,
-            PackedWeights* cache) {
-  PackedWeights::Entry* entry = !cache                                ? nullptr
-                                : direction == ConvDirection::forward ? &cache->forward
-                                                                      : &cache->data_gradient;
-  if (entry && entry->source == w.storage() && entry->version == w.version() &&
-      entry->isa == kernels::active_isa())
-    return entry->packed;
-  std::shared_ptr<Allocator> allocator =
-      entry ? default_pool() : current_allocator();  // the cache outlives a planned step
-  AllocatorScope scope(allocator);
-  Tensor packed = bytes(conv_packed_bytes(g, direction, activation));
-  conv_pack(g, direction, w.view(), packed.view());
-  if (entry) *entry = {w.storage(), w.version(), kernels::active_isa(), packed};
-  return packed;
+bool same(const kernels::Conv2dParams& a, const kernels::Conv2dParams& b) {
+  return a.stride_h == b.stride_h && a.stride_w == b.stride_w && a.pad_top == b.pad_top &&
+         a.pad_bottom == b.pad_bottom && a.pad_left == b.pad_left && a.pad_right == b.pad_right &&
+         a.dilation_h == b.dilation_h && a.dilation_w == b.dilation_w;
 }
 
-// dy (n, pixels, c) summed over what is one in `kept`, in the dtype of parameters' gradients.
-Tensor column_sum(const Tensor& dy, const Shape& as, const Shape& kept, const Shape& result) {
-  const Tensor x = dy.reshape(as);
-  Tensor y = Tensor::empty(kept, dy.dtype() == DType::bf16 ? DType::f32 : dy.dtype());
-  const Tensor workspace = bytes(std::max<size_t>(8, kernels::sum_workspace_bytes(x.view(), kept)));
-  kernels::sum(x.view(), 1, y.view(), workspace.data<uint8_t>());
-  return y.reshape(result);
+// Everything that the backward pass needs, decided when the op is recorded.
+struct Kept {
+  kernels::Conv2dParams params;
+  detail::ConvolutionShapes shapes;
+  Shape x_shape, w_shape;  // as the caller sees them
+  Saved x = {}, w = {};
+  Tensor packed = {};  // weights of the data gradient, if a cache has them
+  DType temb = DType::f32, residual = DType::f32;
+};
+
+DType gradient_dtype(const Tensor& dy) { return dy.dtype() == DType::f64 ? DType::f64 : DType::f32; }
+
+void data_gradient(const Kept& kept, const Tensor& dy, Gradients& grads) {
+  const Shape& w = kept.shapes.w;
+  const Tensor dx = Tensor::empty(kept.shapes.x, dy.dtype());
+  const Tensor scratch = workspace(
+      kernels::conv2d_data_gradient_workspace_bytes(kept.params, dx.shape(), w, kept.packed.defined()));
+  kernels::conv2d_data_gradient(kept.params, dy.view(), kept.w.get().reshape(w).view(), dx.view(),
+                                scratch.view(), kept.packed.view());
+  grads.add(0, dx.reshape(kept.x_shape));
+}
+
+// The gradients of w and, if wanted, of the bias.
+void weight_gradient(const Kept& kept, const Tensor& dy, Gradients& grads) {
+  const Shape& w = kept.shapes.w;
+  const Tensor dw = Tensor::empty(w, gradient_dtype(dy));
+  const Tensor db = grads.wanted(2) ? Tensor::empty({w[3]}, gradient_dtype(dy)) : Tensor();
+  const Tensor scratch =
+      workspace(kernels::conv2d_weight_gradient_workspace_bytes(kept.params, kept.shapes.x, w));
+  kernels::conv2d_weight_gradient(kept.params, kept.x.get().reshape(kept.shapes.x).view(), dy.view(),
+                                  dw.view(), db.view(), scratch.view());
+  grads.add(1, dw.reshape(kept.w_shape));
+  if (db.defined()) grads.add(2, db);
+}
+
+// The gradients of temb (a sum over each sample's pixels) and of the bias (a sum over all).
+void sum_gradients(const Kept& kept, const Tensor& dy, bool bias, Gradients& grads) {
+  const int64_t channels = dy.dim(-1);
+  const Tensor per_sample = Tensor::empty({dy.dim(0), channels}, gradient_dtype(dy));
+  kernels::pixel_sum(dy.view(), per_sample.view());
+  if (grads.wanted(3)) grads.add(3, per_sample.to(kept.temb));
+  if (!bias) return;
+  const Tensor db = Tensor::empty({1, channels}, gradient_dtype(dy));
+  kernels::pixel_sum(per_sample.unsqueeze(0).view(), db.view());
+  grads.add(2, db.reshape({channels}));
 }
 
 }  // namespace
 
+const Tensor& PackedWeights::get(const kernels::Conv2dParams& params, const Tensor& w,
+                                 kernels::Conv2dPass pass) {
+  Slot& slot = slots_[pass == kernels::Conv2dPass::forward ? 0 : 1];
+  if (slot.packed.defined() && slot.storage.lock() == w.storage() && slot.offset == w.offset() &&
+      slot.shape == w.shape() && slot.version == w.version() && same(slot.params, params) &&
+      slot.isa == kernels::active_isa())
+    return slot.packed;
+  AllocatorScope scope(default_pool());  // it outlives a planned step
+  slot = {Tensor::empty({kernels::conv2d_packed_size(params, w.shape(), pass)}),
+          w.storage(),
+          w.offset(),
+          w.shape(),
+          w.version(),
+          params,
+          kernels::active_isa()};
+  kernels::conv2d_pack_weights(params, w.view(), pass, slot.packed.view());
+  return slot.packed;
+}
+
 namespace detail {
 
-Var convolution(const char* op, const ConvGeometry& g, const Shape& y_shape, const Var& x, const Var& w,
-                const Conv2dTerms& terms, PackedWeights* cache) {
-  const DType dtype = x.dtype();
-  auto view_of = [](const Var& var) { return var.defined() ? var.value().view() : View(); };
-  Tensor y = Tensor::empty(y_shape, dtype);
-  {
-    const Tensor packed =
-        pack(g, ConvDirection::forward, w.value(), dtype, wants_gradient({w}) ? nullptr : cache);
-    const Tensor workspace = bytes(conv_forward_workspace(g, dtype));
-    conv_forward(g, x.value().view(), packed.view(),
-                 {view_of(terms.bias), view_of(terms.temb), view_of(terms.residual)}, y.view(),
-                 workspace.view());
-  }
+Var convolution(const char* op, const ConvolutionShapes& shapes, const Var& x, const Var& w,
+                const Conv2dTerms& terms, const kernels::Conv2dParams& params, PackedWeights* cache) {
+  const Tensor input = x.value().contiguous(), weight = w.value().contiguous();
+  const Tensor input4 = input.reshape(shapes.x), weight4 = weight.reshape(shapes.w);
+  const Shape y_shape = kernels::conv2d_output_shape(params, shapes.x, shapes.w);
+  const Tensor y = Tensor::empty(y_shape, x.dtype());
+  if (terms.residual.defined())
+    check(terms.residual.shape() == shapes.y, op, "the residual must be ", shapes.y, ", found ",
+          terms.residual.shape());
+  const Tensor residual =
+      terms.residual.defined() ? terms.residual.value().contiguous().reshape(y_shape) : Tensor();
   const std::vector<Var> inputs{x, w, terms.bias, terms.temb, terms.residual};
-  if (!wants_gradient(inputs)) return Var(y);
+  const bool cached = cache && x.dtype() != DType::f64 && !wants_gradient({w});
+  {
+    const Tensor packed = cached ? cache->get(params, weight4, kernels::Conv2dPass::forward) : Tensor();
+    const Tensor scratch =
+        workspace(kernels::conv2d_forward_workspace_bytes(params, shapes.x, shapes.w, packed.defined()));
+    kernels::conv2d_forward(params, input4.view(), weight4.view(),
+                            {view_of(terms.bias), view_of(terms.temb), residual.view()}, y.view(),
+                            scratch.view(), packed.view());
+  }
+  if (!wants_gradient(inputs)) return Var(y.reshape(shapes.y));
 
-  const Saved saved_x = w.requires_grad() ? Saved(x) : Saved();
-  const Saved saved_w = x.requires_grad() ? Saved(w) : Saved();
-  PackedWeights* backward_cache = w.requires_grad() ? nullptr : cache;
-  const Shape x_shape = x.shape(), w_shape = w.shape();
-  return record(op, y, inputs, [=](const Tensor& dy, Gradients& grads) {
-    if (grads.wanted(0)) {
-      Tensor dx = Tensor::empty(x_shape, dtype);
-      const Tensor packed = pack(g, ConvDirection::data_gradient, saved_w.get(), dtype, backward_cache);
-      const Tensor workspace = bytes(conv_data_gradient_workspace(g, dtype));
-      conv_data_gradient(g, dy.view(), packed.view(), {}, dx.view(), workspace.view());
-      grads.add(0, dx);
-    }
-    if (grads.wanted(1)) {
-      Tensor dw = Tensor::empty(w_shape, dtype == DType::f64 ? DType::f64 : DType::f32);
-      const Tensor workspace = bytes(conv_weight_gradient_workspace(g, dtype));
-      conv_weight_gradient(g, saved_x.get().view(), dy.view(), dw.view(), workspace.view());
-      grads.add(1, dw);
-    }
-    if (grads.wanted(2)) grads.add(2, column_sum(dy, {g.n * g.out_pixels(), g.co}, {1, g.co}, {g.co}));
-    if (grads.wanted(3))
-      grads.add(3, column_sum(dy, {g.n, g.out_pixels(), g.co}, {g.n, 1, g.co}, {g.n, g.co}).to(dtype));
-    if (grads.wanted(4)) grads.add(4, dy);
+  Kept kept{.params = params, .shapes = shapes, .x_shape = x.shape(), .w_shape = w.shape()};
+  if (w.requires_grad()) kept.x = Saved(input);
+  if (x.requires_grad()) kept.w = Saved(weight);
+  if (x.requires_grad() && cached)
+    kept.packed = cache->get(params, weight4, kernels::Conv2dPass::data_gradient);
+  if (terms.temb.defined()) kept.temb = terms.temb.dtype();
+  if (terms.residual.defined()) kept.residual = terms.residual.dtype();
+  return record(op, y.reshape(shapes.y), inputs, [kept, y_shape](const Tensor& gradient, Gradients& grads) {
+    const Tensor dy = gradient.reshape(y_shape);
+    if (grads.wanted(0)) data_gradient(kept, dy, grads);
+    if (grads.wanted(1)) weight_gradient(kept, dy, grads);
+    const bool bias_alone = grads.wanted(2) && !grads.wanted(1);
+    if (grads.wanted(3) || bias_alone) sum_gradients(kept, dy, bias_alone, grads);
+    if (grads.wanted(4)) grads.add(4, gradient.to(kept.residual));
   });
 }
 
 }  // namespace detail
 
-Var conv2d(const Var& x, const Var& w, const Conv2dTerms& terms, const kernels::Conv2dParams& p,
+Var conv2d(const Var& x, const Var& w, const Conv2dTerms& terms, const kernels::Conv2dParams& params,
            PackedWeights* packed) {
-  check(x.shape().rank() == 4, "conv2d", "x must be (n, h, w, c), found ", x.shape());
-  check(w.shape().rank() == 4, "conv2d", "w must be (kh, kw, ci, co), found ", w.shape());
-  check(x.dim(3) == w.dim(2), "conv2d", "x ", x.shape(), " has ", x.dim(3), " channels, w ", w.shape(),
-        " expects ", w.dim(2));
-  const int64_t h = x.dim(1) + p.pad_top + p.pad_bottom - p.dilation_h * (w.dim(0) - 1) - 1;
-  const int64_t width = x.dim(2) + p.pad_left + p.pad_right - p.dilation_w * (w.dim(1) - 1) - 1;
-  check(h >= 0 && width >= 0, "conv2d", "the padded input of ", x.shape(), " is smaller than the kernel of ",
-        w.shape());
-  const ConvGeometry g{.n = x.dim(0),
-                       .in = {1, x.dim(1), x.dim(2)},
-                       .out = {1, h / p.stride_h + 1, width / p.stride_w + 1},
-                       .kernel = {1, w.dim(0), w.dim(1)},
-                       .stride = {1, p.stride_h, p.stride_w},
-                       .pad = {0, p.pad_top, p.pad_left},
-                       .dilation = {1, p.dilation_h, p.dilation_w},
-                       .ci = w.dim(2),
-                       .co = w.dim(3)};
-  return detail::convolution("conv2d", g, {g.n, g.out[1], g.out[2], g.co}, x, w, terms, packed);
+  check(x.defined() && w.defined(), "conv2d", x.defined() ? "w" : "x", " is undefined");
+  const Shape y = kernels::conv2d_output_shape(params, x.shape(), w.shape());
+  return detail::convolution("conv2d", {x.shape(), w.shape(), y}, x, w, terms, params, packed);
 }
 
 }  // namespace tw

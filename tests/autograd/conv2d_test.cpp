@@ -152,5 +152,89 @@ TEST(Conv2dErrors, NameTheOpAndTheShapes) {
   }
 }
 
+// The gradients in f32 and bf16 are those in f64, through the fast kernels.
+TEST(Conv2dGradient, EveryDtypeAgreesWithF64) {
+  const kernels::Conv2dParams params = kernels::Conv2dParams::same(3);
+  const std::vector<Tensor> values{
+      random_tensor({2, 5, 6, 20}, DType::bf16, 1), random_tensor({3, 3, 20, 18}, DType::bf16, 2),
+      random_tensor({18}, DType::bf16, 3), random_tensor({2, 18}, DType::bf16, 4),
+      random_tensor({2, 5, 6, 18}, DType::bf16, 5)};
+  const Tensor seed = random_tensor({2, 5, 6, 18}, DType::bf16, 6);
+  const auto gradients = [&](DType dtype) {
+    std::vector<Var> in;
+    for (const Tensor& value : values) in.push_back(Var::leaf(value.to(dtype)));
+    const Var y = conv2d(in[0], in[1], {in[2], in[3], in[4]}, params);
+    std::vector<Tensor> result = grad({y}, in, {seed.to(dtype)});
+    result.push_back(y.value());
+    return result;
+  };
+  const std::vector<Tensor> exact = gradients(DType::f64), f32 = gradients(DType::f32),
+                            half = gradients(DType::bf16);
+  for (size_t i = 0; i < exact.size(); ++i) {
+    EXPECT_LE(max_error(f32[i], exact[i]), 3e-6) << i;
+    EXPECT_LE(max_error(half[i], exact[i]), 6e-3) << i;
+  }
+  EXPECT_EQ(half[1].dtype(), DType::f32);
+  EXPECT_EQ(half[2].dtype(), DType::f32);
+  EXPECT_EQ(half[0].dtype(), DType::bf16);
+}
+
+TEST(Conv2dGradient, BiasAloneNeedsNoWeightGradient) {
+  const Var x(random_tensor({3, 4, 4, 5})), w(random_tensor({1, 1, 5, 33}, DType::f32, 2)),
+      bias = Var::leaf(random_tensor({33}));
+  const Tensor seed = random_tensor({3, 4, 4, 33}, DType::f32, 3);
+  const Var y = conv2d(x, w, {.bias = bias});
+  const Tensor db = grad({y}, {bias}, {seed})[0];
+  const std::vector<double> g = seed.to_vector(), got = db.to_vector();
+  for (size_t c = 0; c < 33; ++c) {
+    double sum = 0;
+    for (size_t i = c; i < g.size(); i += 33) sum += g[i];
+    EXPECT_NEAR(got[c], sum, 1e-5);
+  }
+}
+
+// What a record holds is seen from the storage's reference count.
+TEST(Conv2dGradient, SavesOnlyWhatTheWantedGradientsNeed) {
+  const Tensor x = random_tensor({1, 4, 4, 3}), w = random_tensor({3, 3, 3, 4});
+  const long x_before = x.storage().use_count(), w_before = w.storage().use_count();
+  {
+    const Var y = conv2d(Var::leaf(x), Var(w), {}, kernels::Conv2dParams::same(3));
+    EXPECT_EQ(x.storage().use_count(), x_before) << "frozen weight: x must not be kept";
+    EXPECT_EQ(w.storage().use_count(), w_before + 1);
+  }
+  {
+    const Var y = conv2d(Var(x), Var::leaf(w), {}, kernels::Conv2dParams::same(3));
+    EXPECT_EQ(x.storage().use_count(), x_before + 1);
+    EXPECT_EQ(w.storage().use_count(), w_before) << "constant x: w must not be kept";
+  }
+  EXPECT_FALSE(conv2d(Var(x), Var(w), {}, kernels::Conv2dParams::same(3)).requires_grad());
+  NoGrad no_grad;
+  EXPECT_FALSE(conv2d(Var::leaf(x), Var::leaf(w), {}, kernels::Conv2dParams::same(3)).requires_grad());
+}
+
+TEST(PackedWeights, GiveTheSameBitsAndFollowTheWeight) {
+  PackedWeights cache;
+  const kernels::Conv2dParams params = kernels::Conv2dParams::same(3);
+  Tensor w = random_tensor({3, 3, 20, 40}, DType::f32, 2);
+  const Var x = Var::leaf(random_tensor({1, 5, 5, 20}));
+  const Tensor seed = random_tensor({1, 5, 5, 40}, DType::f32, 3);
+  for (int round = 0; round < 3; ++round) {
+    if (round == 2) w.copy_from(random_tensor({3, 3, 20, 40}, DType::f32, 9));
+    const Var plain = conv2d(x, Var(w), {}, params), cached = conv2d(x, Var(w), {}, params, &cache);
+    EXPECT_EQ(plain.value().to_vector(), cached.value().to_vector()) << "round " << round;
+    EXPECT_EQ(grad({plain}, {x}, {seed})[0].to_vector(), grad({cached}, {x}, {seed})[0].to_vector());
+  }
+  const void* packed = cache.get(params, w, kernels::Conv2dPass::forward).view().pointer;
+  EXPECT_EQ(cache.get(params, w, kernels::Conv2dPass::forward).view().pointer, packed) << "packed twice";
+}
+
+TEST(Conv2dGradient, AnInPlaceChangeOfASavedWeightIsAnError) {
+  Tensor w = random_tensor({1, 1, 3, 4});
+  const Var x = Var::leaf(random_tensor({1, 2, 2, 3}));
+  const Var y = conv2d(x, Var(w));
+  w.fill(0);
+  EXPECT_THROW(grad({y}, {x}, {random_tensor({1, 2, 2, 4})}), Error);
+}
+
 }  // namespace
 }  // namespace tw
