@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tensor/allocation_label.h"
+#include "tensor/cuda_library.h"
 #include "tensor/error.h"
 #include "tensor/pool.h"
 
@@ -34,7 +35,8 @@ std::shared_ptr<Allocator> system_allocator() {
 
 std::shared_ptr<Allocator> current_allocator(Device device) {
   const auto& scoped = scope_allocator[static_cast<int>(device)];
-  return scoped ? scoped : default_pool();
+  if (scoped) return scoped;
+  return device == Device::cpu ? std::shared_ptr<Allocator>(default_pool()) : cuda_pool();
 }
 
 AllocatorScope::AllocatorScope(std::shared_ptr<Allocator> allocator) : device_(allocator->device()) {
@@ -44,7 +46,6 @@ AllocatorScope::~AllocatorScope() { scope_allocator[static_cast<int>(device_)] =
 
 Storage::Storage(size_t bytes, Device device)
     : bytes_(bytes), device_(device), allocator_(current_allocator(device)) {
-  check(device == Device::cpu, "storage", "built without CUDA");
   data_ = allocator_->allocate(bytes ? bytes : 1);
 }
 

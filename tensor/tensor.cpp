@@ -4,7 +4,9 @@
 #include <cstring>
 
 #include "tensor/allocation_label.h"
+#include "tensor/cuda_library.h"
 #include "tensor/error.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 namespace {
@@ -43,21 +45,68 @@ To cast_element(From value) {
     return static_cast<To>(value);
 }
 
+// Two views with neighbouring dimensions merged where both step through them as through one, so that the last
+// dimension, the inner loop, is as long as it can be.
+struct Rows {
+  Shape shape{1}, strides_to{1}, strides_from{1};
+};
+
+Rows merged_rows(const View& to, const View& from) {
+  Rows rows;
+  for (int i = 0; i < to.rank(); ++i) {
+    if (to.shape[i] == 1) continue;
+    const int last = rows.shape.rank() - 1;
+    if (rows.shape[last] == 1) {
+      rows.shape[last] = to.shape[i];
+    } else if (rows.strides_to[last] == to.strides[i] * to.shape[i] &&
+               rows.strides_from[last] == from.strides[i] * to.shape[i]) {
+      rows.shape[last] *= to.shape[i];
+    } else {
+      rows.shape.push_back(to.shape[i]);
+      rows.strides_to.push_back(0);
+      rows.strides_from.push_back(0);
+    }
+    rows.strides_to[rows.shape.rank() - 1] = to.strides[i];
+    rows.strides_from[rows.shape.rank() - 1] = from.strides[i];
+  }
+  return rows;
+}
+
+template <class To, class From>
+void copy_row(To* to, int64_t step_to, const From* from, int64_t step_from, int64_t n) {
+  if (step_to == 1 && step_from == 1) {
+    if constexpr (std::is_same_v<To, From>)
+      std::memmove(to, from, static_cast<size_t>(n) * sizeof(To));
+    else
+      for (int64_t i = 0; i < n; ++i) to[i] = cast_element<To>(from[i]);
+  } else if (step_to == 1 && step_from == 0) {
+    std::fill(to, to + n, cast_element<To>(*from));
+  } else {
+    for (int64_t i = 0; i < n; ++i) to[i * step_to] = cast_element<To>(from[i * step_from]);
+  }
+}
+
 void copy_view(const View& to, const View& from) {
   if (to.numel() == 0) return;
+  if (to.device != Device::cpu || from.device != Device::cpu) {
+    check(to.dtype == from.dtype && to.is_contiguous() && from.is_contiguous(), "copy", "from ",
+          device_name(from.device), " to ", device_name(to.device),
+          " needs contiguous tensors of one dtype; they are ", from.shape, " ", dtype_name(from.dtype),
+          " and ", to.shape, " ", dtype_name(to.dtype));
+    cuda_copy(to.pointer, to.device, from.pointer, from.device,
+              static_cast<size_t>(to.numel()) * dtype_size(to.dtype));
+    return;
+  }
   if (to.dtype == from.dtype && to.is_contiguous() && from.is_contiguous()) {
     std::memmove(to.pointer, from.pointer, static_cast<size_t>(to.numel()) * dtype_size(to.dtype));
     return;
   }
-  const bool scalar = to.shape.rank() == 0;
-  const int64_t length = scalar ? 1 : to.shape.back();
-  const int64_t step_to = scalar ? 1 : to.strides.back(), step_from = scalar ? 1 : from.strides.back();
+  const Rows rows = merged_rows(to, from);
   visit(to.dtype, [&]<class To>(To) {
     visit(from.dtype, [&]<class From>(From) {
-      for_each_row(to.shape, to.strides, from.strides, [&](int64_t a, int64_t b) {
-        To* out = static_cast<To*>(to.pointer) + a;
-        const From* in = static_cast<const From*>(from.pointer) + b;
-        for (int64_t i = 0; i < length; ++i) out[i * step_to] = cast_element<To>(in[i * step_from]);
+      for_each_row(rows.shape, rows.strides_to, rows.strides_from, [&](int64_t a, int64_t b) {
+        copy_row(static_cast<To*>(to.pointer) + a, rows.strides_to.back(),
+                 static_cast<const From*>(from.pointer) + b, rows.strides_from.back(), rows.shape.back());
       });
     });
   });
@@ -171,6 +220,7 @@ double Tensor::item() const {
 std::vector<double> Tensor::to_vector() const {
   std::vector<double> values(static_cast<size_t>(numel()));
   if (values.empty()) return values;
+  if (device() != Device::cpu) return to_device(*this, Device::cpu).to_vector();
   copy_view({values.data(), DType::f64, Device::cpu, shape_, contiguous_strides(shape_)}, view());
   return values;
 }
@@ -253,6 +303,13 @@ Tensor Tensor::to(DType dtype) const {
   return result;
 }
 
+Tensor to_device(const Tensor& tensor, Device device) {
+  if (!tensor.defined() || device == tensor.device()) return tensor;
+  Tensor result = Tensor::empty(tensor.shape(), tensor.dtype(), device);
+  copy_view(result.view(), tensor.contiguous().view());
+  return result;
+}
+
 Tensor Tensor::clone() const {
   Tensor result = empty(shape_, dtype_, device());
   copy_view(result.view(), view());
@@ -266,9 +323,15 @@ void Tensor::copy_from(const Tensor& source) {
 }
 
 void Tensor::fill(double value) {
-  Tensor one = empty({}, DType::f64);
-  *one.data<double>() = value;
-  copy_view(view(), one.broadcast_to(shape_).view());
+  if (device() != Device::cpu) {
+    check(is_contiguous(), "fill", "a tensor ", shape_, " on ", device_name(device()), " must be contiguous");
+    cuda_fill(view(), value);
+    bump_version();
+    return;
+  }
+  Shape zero_strides = shape_;
+  for (int i = 0; i < rank(); ++i) zero_strides[i] = 0;
+  copy_view(view(), {&value, DType::f64, Device::cpu, shape_, zero_strides});
   bump_version();
 }
 

@@ -4,6 +4,7 @@
 #include "kernels/cpu/isa/activation.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 
 namespace tw::kernels {
 namespace {
@@ -13,6 +14,14 @@ constexpr int64_t grain = 8192;  // elements a thread should have at least: abou
 }  // namespace
 
 void activation_forward(const ActivationParams& params, const View& x, const View& y) {
+  if (x.device == Device::cuda) {
+    check(y.device == Device::cuda && x.dtype == y.dtype && x.shape == y.shape && x.is_contiguous() &&
+              y.is_contiguous(),
+          "activation_forward",
+          "x and y must both be on the device, contiguous, of one shape and dtype; x is ", x.shape, ", y is ",
+          y.shape);
+    return cuda::activation_forward(params, x, y);
+  }
   check_same("activation_forward", {{"x", x}, {"y", y}});
   const auto run = active<ActivationKernels>().forward;
   parallel_for(x.numel(), grain, [&](int64_t begin, int64_t end) { run(params, x, y, begin, end); });

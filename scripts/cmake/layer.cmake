@@ -1,8 +1,8 @@
 # tw_layer(<name> [<layer below>...]): the library of one folder, tweedie::<name>,
-# made of every .cpp under it (but for sub-folders that have a CMakeLists.txt of their own).
+# made of every .cpp under it (but for those that its CMakeLists.txt adds by choice).
 function(tw_layer name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
-  list(FILTER sources EXCLUDE REGEX "/kernels/cpu/isa/[a-z0-9_]*\\.cpp$|/apps/tw_[a-z_]*\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "/kernels/cpu/isa/[a-z0-9_]*\\.cpp$|/kernels/(cuda|nocuda)/|/apps/tw_[a-z_]*\\.cpp$")
   if(NOT sources)
     file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/empty.cpp "")
     set(sources ${CMAKE_CURRENT_BINARY_DIR}/empty.cpp)

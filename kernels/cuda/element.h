@@ -1,0 +1,33 @@
+// How an element in memory becomes the value that is computed with: 16-bit floats are widened to f32.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include "tensor/dtype.h"
+
+namespace tw::cuda {
+
+template <class T>
+struct Element {  // f32, f64
+  using Memory = T;
+  using Value = T;
+  static __host__ __device__ Value load(Memory memory) { return memory; }
+  static __host__ __device__ Memory store(Value value) { return value; }
+};
+template <>
+struct Element<bf16> {
+  using Memory = __nv_bfloat16;
+  using Value = float;
+  static __host__ __device__ Value load(Memory memory) { return __bfloat162float(memory); }
+  static __host__ __device__ Memory store(Value value) { return __float2bfloat16_rn(value); }
+};
+template <>
+struct Element<f16> {
+  using Memory = __half;
+  using Value = float;
+  static __host__ __device__ Value load(Memory memory) { return __half2float(memory); }
+  static __host__ __device__ Memory store(Value value) { return __float2half_rn(value); }
+};
+
+}  // namespace tw::cuda

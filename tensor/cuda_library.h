@@ -1,0 +1,41 @@
+// The CUDA backend as seen from the host: a shared object, libtweedie_cuda.so, loaded when the first CUDA
+// tensor is asked for. A program that stays on the CPU needs no driver, links no CUDA library and starts in
+// milliseconds.
+//
+// It is looked for at $TW_CUDA_LIBRARY, beside the program, in ../lib from there, and on the system's library
+// path. Its functions have C linkage and return null, or a text that says what failed
+// (kernels/cuda/library.h).
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "tensor/storage.h"
+#include "tensor/view.h"
+
+namespace tw {
+
+// Empty when CUDA tensors can be made; else why not: built without CUDA, no driver, no device.
+std::string cuda_unavailable_reason();
+inline bool cuda_available() { return cuda_unavailable_reason().empty(); }
+
+// A function of the backend by name. Throws Error{data} with cuda_unavailable_reason().
+void* cuda_symbol(const char* name);
+
+// Calls const char* name(arguments...) of the backend; throws Error naming `name` if it returns a text.
+template <class... Arguments>
+void cuda_call(const char* name, Arguments... arguments) {
+  const auto function = reinterpret_cast<const char* (*)(Arguments...)>(cuda_symbol(name));
+  if (const char* problem = function(arguments...)) fail(name, problem);
+}
+
+// A caching pool of device memory. Throws when CUDA is not available.
+std::shared_ptr<Allocator> cuda_pool();
+
+// `bytes` between a device and the host or within a device; returns when done.
+void cuda_copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes);
+// Every element of a contiguous device view.
+void cuda_fill(const View& to, double value);
+
+}  // namespace tw

@@ -1,0 +1,66 @@
+// CUDA tensors: what happens without a device is tested everywhere, the rest where there is one.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tensor/cuda_library.h"
+#include "tensor/transfer.h"
+#include "tests/random_tensor.h"
+
+namespace tw {
+namespace {
+
+TEST(CudaWithoutDevice, AskingForATensorSaysWhy) {
+  if (cuda_available()) GTEST_SKIP() << "there is a device";
+  const std::string reason = cuda_unavailable_reason();
+  EXPECT_THAT(reason,
+              testing::AnyOf(testing::HasSubstr("no CUDA driver"), testing::HasSubstr("no CUDA device"),
+                             testing::HasSubstr("built without CUDA")));
+  for (const auto& ask : {std::function<void()>([] { Tensor::empty({2}, DType::f32, Device::cuda); }),
+                          std::function<void()>([] { to_device(Tensor::zeros({2}), Device::cuda); }),
+                          std::function<void()>([] { cuda_pool(); })}) {
+    try {
+      ask();
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::data);
+      EXPECT_THAT(error.what(), testing::HasSubstr(reason));
+    }
+  }
+  EXPECT_EQ(to_device(Tensor::full({2}, 3), Device::cpu).to_vector(), (std::vector<double>{3, 3}));
+}
+
+class CudaTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!cuda_available()) GTEST_SKIP() << cuda_unavailable_reason();
+  }
+};
+
+TEST_F(CudaTest, ThereAndBackAgain) {
+  for (DType dtype : {DType::f32, DType::f64, DType::bf16, DType::f16, DType::i32, DType::i64, DType::u8}) {
+    const Tensor host = random_tensor({3, 1001}, dtype, 4, 100), device = to_device(host, Device::cuda);
+    EXPECT_EQ(device.device(), Device::cuda);
+    EXPECT_EQ(to_device(device.clone(), Device::cpu).to_vector(), host.to_vector()) << dtype_name(dtype);
+    EXPECT_EQ(device.to_vector(), host.to_vector());
+  }
+  EXPECT_EQ(to_device(random_tensor({4, 5}).permute({1, 0}), Device::cuda).to_vector(),
+            random_tensor({4, 5}).permute({1, 0}).to_vector());
+  EXPECT_EQ(to_device(Tensor::zeros({0, 3}), Device::cuda).numel(), 0);
+}
+
+TEST_F(CudaTest, Fill) {
+  for (DType dtype : {DType::f32, DType::f64, DType::bf16, DType::f16, DType::i32, DType::i64, DType::u8})
+    for (int64_t n : {1, 1000, 100'003})
+      EXPECT_EQ(Tensor::full({n}, 5, dtype, Device::cuda).to_vector(),
+                std::vector<double>(static_cast<size_t>(n), 5));
+}
+
+TEST_F(CudaTest, HostAccessIsRefused) {
+  const Tensor device = Tensor::zeros({4}, DType::f32, Device::cuda);
+  EXPECT_THROW(device.data<float>(), Error);
+  EXPECT_THROW(device.to(DType::f64), Error);
+  EXPECT_THROW(Tensor::empty({int64_t{1} << 50}, DType::f32, Device::cuda), Error);
+}
+
+}  // namespace
+}  // namespace tw
