@@ -64,6 +64,17 @@ int64_t workspace_size(const TapOuter& product);
 void run_outer(const TapOuter& product, float* workspace);
 TapOuter outer_product(const ConvGeometry& geometry, const View& fine, const View& coarse);
 
+// One pass and one weight gradient with their scratch memory, for ops without packed weights: f64 in plain
+// loops, else on the engines. The gradient is (taps, i, j): i over the fine side's channels if fine_rows,
+// else j.
+int64_t pass_workspace_bytes(const ConvPass& pass);
+void run_pass(const char* op, const ConvPass& pass, const View& source, const View& output,
+              const ConvTerms& terms, const View& workspace);
+int64_t outer_workspace_bytes(const ConvGeometry& geometry, int64_t fine_channels, int64_t coarse_channels,
+                              bool fine_rows);
+void run_outer(const char* op, const ConvGeometry& geometry, const View& fine, const View& coarse,
+               bool fine_rows, const View& gradient, const View& workspace);
+
 // The same in plain loops, sums in f64, for any dtype. weight: see PanelSource.
 void reference_pass(const ConvPass& pass, const View& source, const View& output, const ConvTerms& terms);
 void reference_outer(const ConvGeometry& geometry, const View& fine, const View& coarse, bool fine_rows,
