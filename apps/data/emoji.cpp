@@ -10,6 +10,7 @@
 #include <map>
 #include <sstream>
 
+#include "apps/data/stored_dataset.h"
 #include "apps/image/resize.h"
 #include "tensor/error.h"
 
@@ -18,7 +19,7 @@ namespace {
 
 constexpr const char* font_path = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf";
 constexpr const char* list_path = "/usr/share/unicode/emoji/emoji-test.txt";
-constexpr int unlisted_class = 7;  // Symbols
+constexpr int people_class = 1, unlisted_class = 7;  // People & Body, Symbols
 
 const std::vector<std::string>& groups() {
   static const std::vector<std::string> names{"Smileys & Emotion", "People & Body",   "Animals & Nature",
@@ -42,7 +43,7 @@ std::vector<Entry> read_list() {
   for (std::string line; std::getline(in, line);) {
     if (line.rfind("# group: ", 0) == 0) {
       const auto found = std::find(groups().begin(), groups().end(), line.substr(9));
-      group = found == groups().end() ? unlisted_class : static_cast<int>(found - groups().begin());
+      group = found == groups().end() ? people_class : static_cast<int>(found - groups().begin());
     }
     const size_t semicolon = line.find(';'), hash = line.find('#');
     if (line.empty() || line[0] == '#' || semicolon == std::string::npos || hash == std::string::npos)
@@ -113,48 +114,69 @@ std::vector<float> on_white_square(const FT_Bitmap& bitmap) {
   return square;
 }
 
-class EmojiDataset : public Dataset {
- public:
-  explicit EmojiDataset(int64_t resolution) : resolution_(resolution) {
-    const FreeTypeFace face;
-    const std::map<uint32_t, Entry> listed = entries_by_glyph();
-    for (FT_UInt glyph = 0; glyph < static_cast<FT_UInt>(face.get()->num_glyphs); ++glyph) {
-      if (FT_Load_Glyph(face.get(), glyph, FT_LOAD_COLOR)) continue;
-      const FT_Bitmap& bitmap = face.get()->glyph->bitmap;
-      if (bitmap.pixel_mode != FT_PIXEL_MODE_BGRA || bitmap.width == 0) continue;
-      const int64_t side = std::max(bitmap.rows, bitmap.width);
-      pixels_.push_back(resize_image(on_white_square(bitmap), side, side, 3, resolution, resolution));
-      const auto found = listed.find(glyph);
-      labels_.push_back(found == listed.end() ? unlisted_class : found->second.group);
-      names_.push_back(found == listed.end() ? "glyph " + std::to_string(glyph) : found->second.name);
-    }
-    if (pixels_.empty()) fail_data(font_path, "holds no colour bitmaps");
-  }
-
-  int64_t size() const override { return static_cast<int64_t>(pixels_.size()); }
-  int64_t height() const override { return resolution_; }
-  int64_t width() const override { return resolution_; }
-  int64_t channels() const override { return 3; }
-  int bit_depth() const override { return 8; }
-  const std::vector<std::string>& class_names() const override { return groups(); }
-  void read(int64_t index, float* hwc) const override {
-    const std::vector<float>& image = pixels_.at(static_cast<size_t>(index));
-    std::copy(image.begin(), image.end(), hwc);
-  }
-  int label(int64_t index) const override { return labels_.at(static_cast<size_t>(index)); }
-  std::string name(int64_t index) const override { return names_.at(static_cast<size_t>(index)); }
-
- private:
-  int64_t resolution_;
-  std::vector<std::vector<float>> pixels_;
-  std::vector<int> labels_;
-  std::vector<std::string> names_;
+struct Subset {
+  std::vector<bool> groups;
+  bool listed = false, tones = true;
 };
+
+Subset parse_subset(const std::string& text) {
+  static const std::vector<std::string> words{"smileys",    "people",  "animals", "food", "travel",
+                                              "activities", "objects", "symbols", "flags"};
+  Subset subset{std::vector<bool>(words.size(), false)};
+  std::istringstream in(text);
+  for (std::string word; std::getline(in, word, ',');) {
+    const auto found = std::find(words.begin(), words.end(), word);
+    if (found != words.end())
+      subset.groups[static_cast<size_t>(found - words.begin())] = true;
+    else if (word == "listed")
+      subset.listed = true;
+    else if (word == "no-tones")
+      subset.tones = false;
+    else
+      fail("--data", "emoji has no subset '", word,
+           "'; expected smileys, people, animals, food, travel, activities, objects, symbols, flags, listed "
+           "or "
+           "no-tones");
+  }
+  if (std::find(subset.groups.begin(), subset.groups.end(), true) == subset.groups.end())
+    subset.groups.assign(words.size(), true);
+  return subset;
+}
 
 }  // namespace
 
-std::unique_ptr<Dataset> open_emoji(int64_t resolution) {
-  return std::make_unique<EmojiDataset>(resolution > 0 ? resolution : 32);
+std::unique_ptr<Dataset> open_emoji(const std::string& subset_text, const DatasetOptions& options) {
+  const Subset subset = parse_subset(subset_text);
+  const int64_t resolution = options.resolution > 0 ? options.resolution : 32;
+  std::vector<int> class_of_group;
+  std::vector<std::string> names;
+  for (size_t group = 0; group < groups().size(); ++group) {
+    class_of_group.push_back(static_cast<int>(names.size()));
+    if (subset.groups[group]) names.push_back(groups()[group]);
+  }
+  const FreeTypeFace face;
+  const std::map<uint32_t, Entry> listed = entries_by_glyph();
+  auto data = std::make_unique<StoredDataset>();
+  for (FT_UInt glyph = 0; glyph < static_cast<FT_UInt>(face.get()->num_glyphs); ++glyph) {
+    const auto found = listed.find(glyph);
+    const bool known = found != listed.end();
+    const int group = known ? found->second.group : unlisted_class;
+    const std::string name = known ? found->second.name : "glyph " + std::to_string(glyph);
+    if (!subset.groups[static_cast<size_t>(group)] || (subset.listed && !known) ||
+        (!subset.tones && name.find("skin tone") != std::string::npos))
+      continue;
+    if (FT_Load_Glyph(face.get(), glyph, FT_LOAD_COLOR)) continue;
+    const FT_Bitmap& bitmap = face.get()->glyph->bitmap;
+    if (bitmap.pixel_mode != FT_PIXEL_MODE_BGRA || bitmap.width == 0) continue;
+    const int64_t side = std::max(bitmap.rows, bitmap.width);
+    const std::vector<float> pixels =
+        resize_image(on_white_square(bitmap), side, side, 3, resolution, resolution);
+    data->add(from_float(pixels.data(), resolution, resolution, 3, 8),
+              class_of_group[static_cast<size_t>(group)], name);
+  }
+  if (data->size() == 0) fail_data(font_path, "holds no colour bitmaps");
+  data->set_class_names(names);
+  return data;
 }
 
 }  // namespace tw

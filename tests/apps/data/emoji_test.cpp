@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+
 #include <algorithm>
 #include <map>
 
@@ -9,7 +10,7 @@ namespace tw {
 namespace {
 
 TEST(Emoji, AllBitmapsAreReadAndLabelled) {
-  const auto emoji = open_emoji(32);
+  const auto emoji = open_dataset("emoji", {.resolution = 32});
   EXPECT_EQ(emoji->size(), 3926);
   EXPECT_EQ(emoji->classes(), 9);
   std::map<int, int> count;
@@ -28,7 +29,7 @@ TEST(Emoji, AllBitmapsAreReadAndLabelled) {
 }
 
 TEST(Emoji, AFaceIsYellowOnWhite) {
-  const auto emoji = open_emoji(32);
+  const auto emoji = open_dataset("emoji", {.resolution = 32});
   std::vector<float> pixels(32 * 32 * 3);
   for (int64_t i = 0; i < emoji->size(); ++i) {
     if (emoji->name(i) != "grinning face") continue;
