@@ -22,11 +22,12 @@ int train(int argc, char** argv) {
 
   if (options.given("--resume")) {
     // A run folder names its own settings, so that continuing needs none of them again.
-    if (settings.resume != "latest" && !options.given("--out"))
-      settings.out = tw::run_of(tw::find_checkpoint(settings.resume, {})).string();
-    const auto config = std::filesystem::path(settings.out) / "config.json";
-    const std::string out = settings.out, resume = settings.resume;
-    if (std::filesystem::exists(config)) options.read_config(config.string());
+    if (settings.resume == "latest") options.require("--out");
+    const std::string resume = settings.resume;
+    const auto run = resume == "latest" ? std::filesystem::path(settings.out)
+                                        : tw::run_of(tw::find_checkpoint(resume, {}));
+    const std::string out = options.given("--out") ? settings.out : run.string();
+    if (std::filesystem::exists(run / "config.json")) options.read_config((run / "config.json").string());
     settings.out = out;
     settings.resume = resume;
   } else {

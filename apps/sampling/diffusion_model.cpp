@@ -1,135 +1,119 @@
 #include "apps/sampling/diffusion_model.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <sstream>
+#include <vector>
 
+#include "apps/cli/suggest.h"
+#include "nn/model_folder.h"
+#include "nn/unet/config_json.h"
+#include "nn/unet/diffusers.h"
 #include "tensor/error.h"
-#include "tensor/io/atomic_file.h"
-#include "tensor/io/safetensors.h"
 
 namespace tw {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-namespace {
+std::string read_text(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  if (!in || !(text << in.rdbuf())) fail_data(file.string(), "cannot be read");
+  return text.str();
+}
 
 Json read_json(const fs::path& file) {
-  std::ifstream in(file);
-  if (!in) fail_data(file.string(), "cannot be read");
   try {
-    return Json::parse(in);
+    return Json::parse(read_text(file));
   } catch (const Json::parse_error& error) {
     fail_data(file.string(), "not JSON: ", error.what());
   }
 }
 
-Json to_json(const UNetConfig& c) {
-  return {{"in_channels", c.in_channels},
-          {"out_channels", c.out_channels},
-          {"base", c.base},
-          {"multipliers", c.multipliers},
-          {"blocks", c.blocks},
-          {"attention_resolutions", c.attention_resolutions},
-          {"resolution", c.resolution},
-          {"dropout", c.dropout},
-          {"classes", c.classes},
-          {"middle_attention", c.middle_attention},
-          {"asymmetric_downsample", c.asymmetric_downsample},
-          {"frequency_shift", c.frequency_shift},
-          {"flip_sin_to_cos", c.flip_sin_to_cos},
-          {"head_channels", c.head_channels},
-          {"groups", c.groups},
-          {"eps", c.eps}};
+namespace {
+
+// scheduler_config.json of diffusers, with the defaults of its DDPMScheduler and DDIMScheduler.
+ModelCard card_of_diffusers(const fs::path& file) {
+  const Json json = read_json(file);
+  ModelCard card;
+  try {
+    card.schedule.kind = beta_schedule_from_name(json.value("beta_schedule", "linear"));
+    card.schedule.steps = json.value("num_train_timesteps", int64_t{1000});
+    card.schedule.beta_start = json.value("beta_start", 1e-4);
+    card.schedule.beta_end = json.value("beta_end", 0.02);
+    card.schedule.zero_terminal_snr = json.value("rescale_betas_zero_snr", false);
+    card.schedule.precision = TablePrecision::f32_diffusers;
+    if (json.contains("trained_betas") && json["trained_betas"].is_array())
+      json["trained_betas"].get_to(card.schedule.trained_betas);
+    card.prediction = prediction_from_name(json.value("prediction_type", "epsilon"));
+    card.sampling = {.spacing = json.value("timestep_spacing", "leading"),
+                     .steps_offset = json.value("steps_offset", int64_t{0}),
+                     .clip = json.value("clip_sample", true),
+                     .clip_range = json.value("clip_sample_range", 1.0),
+                     .set_alpha_to_one = json.value("set_alpha_to_one", true),
+                     .ddim_previous = "stride"};
+  } catch (const Json::exception& error) {
+    fail_data(file.string(), "malformed scheduler config: ", error.what());
+  } catch (const Error& error) {
+    fail_data(file.string(), error.what());
+  }
+  return card;
 }
 
-UNetConfig unet_from_json(const Json& json, const std::string& file) {
-  UNetConfig c;
-  try {
-    c.in_channels = json.value("in_channels", c.in_channels);
-    c.out_channels = json.value("out_channels", c.out_channels);
-    c.base = json.value("base", c.base);
-    c.multipliers = json.value("multipliers", c.multipliers);
-    c.blocks = json.value("blocks", c.blocks);
-    c.attention_resolutions = json.value("attention_resolutions", c.attention_resolutions);
-    c.resolution = json.value("resolution", c.resolution);
-    c.dropout = json.value("dropout", c.dropout);
-    c.classes = json.value("classes", c.classes);
-    c.middle_attention = json.value("middle_attention", c.middle_attention);
-    c.asymmetric_downsample = json.value("asymmetric_downsample", c.asymmetric_downsample);
-    c.frequency_shift = json.value("frequency_shift", c.frequency_shift);
-    c.flip_sin_to_cos = json.value("flip_sin_to_cos", c.flip_sin_to_cos);
-    c.head_channels = json.value("head_channels", c.head_channels);
-    c.groups = json.value("groups", c.groups);
-    c.eps = json.value("eps", c.eps);
-  } catch (const Json::exception& error) {
-    fail_data(file, "malformed network config: ", error.what());
-  }
-  return c;
+DiffusionModel load_diffusers(const fs::path& folder, DType weights) {
+  DiffusionModel model;
+  model.card = card_of_diffusers(folder / "scheduler" / "scheduler_config.json");
+  model.network = load_diffusers_unet(folder.string());
+  model.network->to(weights);
+  model.card.channels = model.network->config().in_channels;
+  model.card.data = "diffusers";
+  model.hash = hash_of_file(folder / "unet" / "diffusion_pytorch_model.safetensors");
+  return model;
 }
 
 }  // namespace
 
-DiffusionModel load_diffusion_model(const fs::path& folder) {
-  const fs::path config_file = folder / "config.json", weights = folder / "weights.safetensors";
-  const Json config = read_json(config_file);
-  if (!config.contains("network")) fail_data(config_file.string(), "has no \"network\"");
+DiffusionModel load_diffusion_model(const fs::path& folder, DType weights) {
   DiffusionModel model;
-  model.card = ModelCard::from_json(config, config_file.string());
-  model.network = std::make_unique<UNet>(unet_from_json(config["network"], config_file.string()), 0);
-  load_parameters(*model.network, load_safetensors(weights.string()).tensors, weights.string());
-  model.hash = hash_of_file(weights);
+  if (fs::exists(folder / "model_index.json") || fs::exists(folder / "scheduler" / "scheduler_config.json")) {
+    model = load_diffusers(folder, weights);
+  } else {
+    ModelFolder read = load_model_folder(folder.string(), weights);
+    const std::string file = (folder / "config.json").string();
+    model.network = std::move(read.network);
+    model.card = ModelCard::from_json(Json::parse(read.config), file);
+    model.hash = hash_of_file(folder / "weights.safetensors");
+  }
+  const UNetConfig& config = model.network->config();
+  if (config.in_channels != model.card.channels || config.out_channels != model.card.channels)
+    fail_data(folder.string(), "the network takes ", config.in_channels, " and gives ", config.out_channels,
+              " channels, the data has ", model.card.channels);
+  if (model.card.channels != 1 && model.card.channels != 3)
+    fail_data(folder.string(), "images have 1 or 3 channels, the model ", model.card.channels);
+  if (weights == DType::bf16) model.network->set_activation_dtype(DType::bf16);
   model.network->evaluate();
   model.network->freeze();
   return model;
 }
 
 void save_diffusion_model(const fs::path& folder, const UNet& network, const ModelCard& card, DType dtype) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) fail_data(folder.string(), "the folder cannot be made: ", error.message());
-  NamedTensors tensors = named_parameters(network);
-  for (auto& [name, tensor] : tensors) tensor = tensor.to(dtype);
-  save_safetensors((folder / "weights.safetensors").string(), tensors);
-  const Json config{{"format", "tweedie-1"},
-                    {"network", to_json(network.config())},
-                    {"diffusion", card.diffusion_json()},
-                    {"data", card.data_json()}};
-  write_file_atomically((folder / "config.json").string(), config.dump(2) + "\n");
+  const Json others{{"diffusion", card.diffusion_json()}, {"data", card.data_json()}};
+  save_model_folder(folder.string(), network, others.dump(), dtype);
 }
 
 UNetConfig config_of_preset_or_file(const std::string& text) {
   if (text.ends_with(".json")) {
     const Json json = read_json(text);
-    return unet_from_json(json.contains("network") ? json["network"] : json, text);
+    return unet_config_from_json((json.contains("network") ? json["network"] : json).dump(), text);
   }
-  return unet_preset(text);
-}
-
-NamedTensors named_parameters(const Module& network) {
-  NamedTensors tensors;
-  for (const Parameter& parameter : network.parameters()) tensors[parameter.name] = parameter.value.value();
-  return tensors;
-}
-
-void load_parameters(Module& network, const NamedTensors& tensors, const std::string& from) {
-  size_t used = 0;
-  for (Parameter& parameter : network.parameters()) {
-    const auto found = tensors.find(parameter.name);
-    if (found == tensors.end()) fail_data(from, "tensor '", parameter.name, "' is missing");
-    if (found->second.shape() != parameter.value.shape())
-      fail_data(from, "tensor '", parameter.name, "' is ", found->second.shape(), ", expected ",
-                parameter.value.shape());
-    parameter.value.mutable_value().copy_from(found->second);
-    ++used;
-  }
-  if (used == tensors.size()) return;
-  for (const auto& [name, tensor] : tensors) {
-    const auto all = network.parameters();
-    if (std::none_of(all.begin(), all.end(), [&](const Parameter& p) { return p.name == name; }))
-      fail_data(from, "tensor '", name, "' ", tensor.shape(), " belongs to no layer of the network");
-  }
+  const std::vector<std::string> presets = unet_presets();
+  for (const std::string& preset : presets)
+    if (preset == text) return unet_preset(text);
+  std::string all;
+  for (const std::string& preset : presets) all += (all.empty() ? "" : ", ") + preset;
+  fail("--model", "unknown preset '", text, "'", did_you_mean(text, presets), " (presets: ", all,
+       "; or a file CONFIG.json)");
 }
 
 std::string hash_of_file(const fs::path& file) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
 
@@ -11,29 +10,27 @@
 
 namespace tw {
 
-using NamedTensors = std::map<std::string, Tensor>;
-
 struct DiffusionModel {
-  std::unique_ptr<UNet> network;  // evaluating, frozen
+  std::unique_ptr<UNet> network;  // evaluating, with frozen parameters
   ModelCard card;
   std::string hash;  // of the weights file; PNGs name it
 };
 
-// Reads a model folder, or a diffusers folder (model_index.json, unet/, scheduler/). Throws Error{data}
-// naming the file and what is missing, malformed, or does not fit.
-DiffusionModel load_diffusion_model(const std::filesystem::path& folder);
+// Reads a model folder, or a diffusers folder (unet/, scheduler/). `weights`: f32, or bf16, which also makes
+// the activations bf16. Throws Error{data} naming the file and what is missing, malformed, or does not fit.
+DiffusionModel load_diffusion_model(const std::filesystem::path& folder, DType weights = DType::f32);
 
-// dtype of the weights in the file. Written whole or not at all.
+// dtype of the weights in the file: f32, bf16 or f16.
 void save_diffusion_model(const std::filesystem::path& folder, const UNet& network, const ModelCard& card,
                           DType dtype);
 
 // A preset's name or a JSON file with a network config (or a whole model config).
 UNetConfig config_of_preset_or_file(const std::string& text);
 
-// Parameters by name, and back. Throw Error{data} naming `from` when names or shapes differ.
-NamedTensors named_parameters(const Module& network);
-void load_parameters(Module& network, const NamedTensors& tensors, const std::string& from);
-
 std::string hash_of_file(const std::filesystem::path& file);  // 16 hexadecimal digits, FNV-1a
+
+// A file's text; throws Error{data} when it cannot be read.
+std::string read_text(const std::filesystem::path& file);
+nlohmann::ordered_json read_json(const std::filesystem::path& file);
 
 }  // namespace tw

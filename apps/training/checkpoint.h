@@ -15,9 +15,11 @@
 #include <string>
 #include <vector>
 
-#include "apps/sampling/diffusion_model.h"
+#include "tensor/tensor.h"
 
 namespace tw {
+
+using NamedTensors = std::map<std::string, Tensor>;
 
 struct Checkpoint {
   int64_t step = 0;  // steps done

@@ -1,6 +1,7 @@
 #include "apps/training/new_model.h"
 
 #include "apps/sampling/diffusion_model.h"
+#include "nn/model_folder.h"
 #include "tensor/error.h"
 
 namespace tw {
@@ -22,6 +23,7 @@ NewModel::NewModel(const TrainingSettings& settings)
   config = network_config(settings, *data);
   network = std::make_unique<UNet>(config, settings.seed);
   if (settings.precision == "bf16") network->set_activation_dtype(DType::bf16);
+  network->set_recompute(settings.recompute);
 
   card.schedule = schedule_for_training(settings.schedule, settings.timesteps);
   card.prediction = prediction_from_name(settings.prediction);
@@ -32,7 +34,7 @@ NewModel::NewModel(const TrainingSettings& settings)
 
   if (settings.init.empty()) return;
   const DiffusionModel start = load_diffusion_model(settings.init);
-  load_parameters(*network, named_parameters(*start.network), settings.init);
+  load_state(*network, state_of(*start.network), settings.init);
   card.schedule = start.card.schedule;  // the weights were trained for these
   card.prediction = start.card.prediction;
 }

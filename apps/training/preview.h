@@ -9,8 +9,8 @@
 
 namespace tw {
 
-// A grid of --sample-count images with the seeds 0, 1, ...: the same noise at every step of the run. A model
-// with classes draws them in turn.
+// A grid of --sample-count images with the seeds 0, 1, ...: the same noise at every step of the run, and
+// no class.
 void write_preview(UNet& network, const ModelCard& card, const TrainingSettings& settings,
                    const std::filesystem::path& file);
 

@@ -16,6 +16,8 @@ StepReport training_step(const TrainingState& state, int64_t step, double lr) {
     const NoisedBatch noised =
         noise_batch(state.schedule, state.objective, batch.images, settings.seed, static_cast<uint64_t>(step),
                     static_cast<uint64_t>(micro * settings.batch));
+    state.network.set_dropout_key(settings.seed, static_cast<uint64_t>(step),
+                                  static_cast<uint64_t>(micro * settings.batch));
     // 2. What the network makes of them, and how far that is from the target.
     const Var output = state.network.forward(noised.x_t, noised.timesteps, batch.labels);
     const TrainingLoss loss = training_loss(noised, output);

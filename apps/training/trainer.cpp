@@ -9,11 +9,13 @@
 #include "apps/cli/progress.h"
 #include "apps/cli/run_folder.h"
 #include "apps/cli/run_main.h"
+#include "apps/sampling/diffusion_model.h"
 #include "apps/training/checkpoint.h"
 #include "apps/training/new_model.h"
 #include "apps/training/preview.h"
 #include "apps/training/step.h"
 #include "nn/learning_rate.h"
+#include "nn/model_folder.h"
 
 namespace tw {
 
@@ -102,7 +104,7 @@ Run::Run(const TrainingSettings& settings, const Options& options)
 void Run::resume() {
   const std::filesystem::path path = find_checkpoint(settings_.resume, settings_.out);
   const Checkpoint checkpoint = load_checkpoint(path);
-  load_parameters(*model_.network, checkpoint.weights, path.string());
+  load_state(*model_.network, checkpoint.weights, path.string());
   try {
     optimiser_.load_state(checkpoint.optimiser, checkpoint.state.at("optimiser_steps"));
     ema_.load_state(checkpoint.ema, checkpoint.state.at("ema_updates"));
@@ -203,7 +205,7 @@ void Run::write_checkpoint(int64_t step) {
   checkpoint.state = {{"settings", settings_.identity()},
                       {"optimiser_steps", optimiser_.steps()},
                       {"ema_updates", ema_.updates()}};
-  checkpoint.weights = named_parameters(*model_.network);
+  checkpoint.weights = state_of(*model_.network);
   checkpoint.ema = ema_.state();
   checkpoint.optimiser = optimiser_.state();
   save_checkpoint(folder_.path(), checkpoint, settings_.keep);

@@ -1,0 +1,42 @@
+#include "apps/sampling/draw.h"
+
+#include "diffusion/guidance.h"
+
+namespace tw {
+
+Denoiser denoiser_of(const UNet& network, const SamplerTable& table, int64_t batch,
+                     const DrawSettings& settings) {
+  const int64_t classes = network.config().classes;
+  check(settings.label < classes || settings.label < 0, "--class", "the model has ", classes,
+        " classes, got ", settings.label);
+  std::vector<float> timesteps;
+  for (int64_t t : table.timesteps()) timesteps.push_back(static_cast<float>(t));
+  const auto of_class = [&](int64_t label) -> Denoiser {
+    Tensor labels;
+    if (classes > 0) labels = Tensor::full({batch}, static_cast<double>(label), DType::i32);
+    auto times = std::make_shared<TimeTable>(network.time_table(timesteps, labels));
+    return [&network, times](const Var& x, int64_t step) { return network.forward(x, *times, step); };
+  };
+  if (settings.label < 0) return of_class(classes);
+  if (settings.guidance == 1) return of_class(settings.label);
+  return classifier_free(of_class(settings.label), of_class(classes), settings.guidance);
+}
+
+Tensor draw(const UNet& network, const SamplerTable& table, NoiseSource& noise, const DrawSettings& settings,
+            const std::function<void(const StepView&)>& observe) {
+  const NoGrad no_grad;
+  const Tensor x_T = noise.start();
+  const Denoiser denoiser = denoiser_of(network, table, x_T.dim(0), settings);
+  LoopOptions options;
+  options.observe = observe;
+  options.scope = planned_steps(settings.arena ? settings.arena : std::make_shared<PlannedArena>());
+  return sample(denoiser, table, x_T, noise, options);
+}
+
+Tensor draw(const UNet& network, const SamplerTable& table, const std::vector<uint64_t>& seeds,
+            const DrawSettings& settings, const std::function<void(const StepView&)>& observe) {
+  SeededNoise noise(seeds, Shape{settings.height, settings.width, settings.channels});
+  return draw(network, table, noise, settings, observe);
+}
+
+}  // namespace tw

@@ -1,0 +1,35 @@
+// Where a picture comes from, kept in its PNG text: everything needed to draw it again.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "apps/image/image.h"
+#include "apps/sampling/sampler_settings.h"
+
+namespace tw {
+
+std::string current_isa();  // the instruction set in use; another one may differ in the last bits
+
+struct Provenance {
+  std::string model;       // the folder, as given
+  std::string model_hash;  // of its weights
+  std::string precision = "f32";
+  SamplerSettings sampler;
+  uint64_t seed = 0;
+  std::string isa = current_isa();
+
+  // Text chunks "tweedie" (JSON, read back below), "seed" and "Software".
+  void write(Image& image) const;
+  // The same for a sheet of many seeds; it cannot be reproduced as one image.
+  void write_sheet(Image& image, const std::vector<uint64_t>& seeds) const;
+
+  bool operator==(
+      const Provenance& other) const;  // would give the same image; the model's path does not matter
+};
+
+// Throws Error{data} when the file is no PNG of tw-sample.
+Provenance read_provenance(const std::string& png);
+
+}  // namespace tw
