@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# gpu_check.sh: the one command for a machine with an NVIDIA GPU. Builds the `cuda` preset for the device that is there,
+# runs the device tests, and the small benchmark against the CPU. Installs nothing and needs no network; each part has
+# a time limit, so that one that hangs does not lose the rest. Results go to $OUT, else to bench/results/.
+# Without a device it still builds, runs what can run, and says so (exit code 3).
+set -uo pipefail
+cd "$(dirname "$0")/.."
+out=${OUT:-bench/results}
+build=build/cuda
+mkdir -p "$out"
+log=$out/gpu_check.log
+: >"$log"
+failed=0
+
+part() {  # part <name> <seconds> <command...>
+  local name=$1 limit=$2 start=$SECONDS
+  shift 2
+  echo "== $name" | tee -a "$log"
+  if timeout --kill-after=10 "$limit" "$@" >>"$log" 2>&1; then
+    echo "   ok, $((SECONDS - start)) s" | tee -a "$log"
+  else
+    local code=$?
+    echo "   FAILED with $code after $((SECONDS - start)) s; the end of $log:" | tee -a "$log"
+    tail -n 20 "$log" | sed 's/^/   | /'
+    failed=1
+    return 1
+  fi
+}
+
+command -v nvcc >/dev/null || export PATH=$PATH:/usr/local/cuda/bin
+command -v nvcc >/dev/null || { echo "gpu_check: nvcc was not found (looked on PATH and in /usr/local/cuda/bin)" >&2; exit 2; }
+
+device=none
+architecture=90
+if command -v nvidia-smi >/dev/null && query=$(nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv,noheader -i 0 2>/dev/null); then
+  device=$query
+  architecture=$(sed 's/.*, //; s/\.//' <<<"$query")
+fi
+{
+  echo "device: $device"
+  nvcc --version | tail -n 2
+  echo "commit: $(git rev-parse HEAD 2>/dev/null || echo unknown)"
+} | tee -a "$log"
+
+# The binaries need image libraries that a bare machine lacks; the device tests do not.
+part "configure for sm_$architecture" 120 cmake --preset cuda -DTW_APPS=OFF -DCMAKE_CUDA_ARCHITECTURES="$architecture" || exit 1
+bench=()
+grep -q '^TW_BENCH:BOOL=ON' $build/CMakeCache.txt && bench=(tw_bench_kernels)
+part "build" 400 cmake --build $build -j "$(nproc)" --target tweedie_cuda tw_test_tensor tw_test_kernels "${bench[@]}" || exit 1
+
+# Only what knows of devices: the CPU has its own tests.
+part "device memory, copies and fill" 60 $build/bin/tw_test_tensor --gtest_filter='Cuda*' --gtest_output=json:"$out/gpu_tensor.json"
+part "kernels against the CPU" 120 $build/bin/tw_test_kernels --gtest_filter='*Cuda*' --gtest_output=json:"$out/gpu_kernels.json"
+if command -v compute-sanitizer >/dev/null && [ "$device" != none ]; then
+  part "memcheck" 120 compute-sanitizer --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='*Cuda*'
+fi
+if [ ${#bench[@]} -gt 0 ]; then
+  part "benchmark against the CPU" 120 $build/bin/tw_bench_kernels --benchmark_filter='^(silu|host_to_device)/' \
+    --benchmark_out="$out/gpu_bench.json" --benchmark_out_format=json
+fi
+
+if [ "$device" = none ]; then
+  echo "gpu_check: no device here: the device tests were skipped, nothing was proven on a GPU"
+  exit $((failed ? 1 : 3))
+fi
+# A skipped device test on a machine with a device is a failure.
+if grep -q '"result": "SKIPPED"' "$out"/gpu_tensor.json "$out"/gpu_kernels.json &&
+   grep -B12 '"result": "SKIPPED"' "$out"/gpu_*.json | grep '"name"' | grep -vq 'WithoutDevice\|AskingForATensorSaysWhy\|SaysWhyItCannotRun'; then
+  echo "gpu_check: a device test was skipped although there is a device" | tee -a "$log"
+  failed=1
+fi
+exit $failed
