@@ -64,9 +64,9 @@ if [ "$device" = none ]; then
   exit $((failed ? 1 : 3))
 fi
 # A skipped device test on a machine with a device is a failure.
-if grep -q '"result": "SKIPPED"' "$out"/gpu_tensor.json "$out"/gpu_kernels.json &&
-   grep -B12 '"result": "SKIPPED"' "$out"/gpu_*.json | grep '"name"' | grep -vq 'WithoutDevice\|AskingForATensorSaysWhy\|SaysWhyItCannotRun'; then
-  echo "gpu_check: a device test was skipped although there is a device" | tee -a "$log"
+for test in CudaTest.ThereAndBackAgain CudaTest.Fill CudaTest.HostAccessIsRefused ActivationCuda.SiluMatchesTheCpu; do
+  grep -q "OK \] $test" "$log" && continue
+  echo "gpu_check: $test did not pass on the device" | tee -a "$log"
   failed=1
-fi
+done
 exit $failed
