@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
-
 #include "kernels/cpu/thread_pool.h"
 #include "tests/kernels/conv2d_naive.h"
 #include "tests/kernels/every_isa.h"
@@ -90,6 +88,107 @@ TEST_P(Conv2dTest, F32MatchesTheFormula) { check_all(DType::f32, DType::f32); }
 TEST_P(Conv2dTest, Bf16MatchesTheFormula) { check_all(DType::bf16, DType::bf16); }
 TEST_P(Conv2dTest, Bf16WithF32WeightsMatchesTheFormula) { check_all(DType::bf16, DType::f32); }
 TEST_P(Conv2dTest, F64MatchesTheFormula) { check_all(DType::f64, DType::f64); }
+
+// A tensor between guard elements; check() fails if one of them changed.
+class Guarded {
+ public:
+  Guarded(const Shape& shape, DType dtype)
+      : all_(Tensor::full({shape.numel() + 128}, 77, dtype)), shape_(shape) {}
+  View view() const { return all_.slice(0, 64, 64 + shape_.numel()).reshape(shape_).view(); }
+  void check(const char* what) const {
+    const std::vector<double> values = all_.to_vector();
+    for (size_t i = 0; i < 64; ++i)
+      ASSERT_TRUE(values[i] == 77 && values[values.size() - 1 - i] == 77)
+          << what << " was written outside of";
+  }
+
+ private:
+  Tensor all_;
+  Shape shape_;
+};
+
+// Results, scratch memory and packed weights stay within the sizes that were asked for.
+TEST_P(Conv2dTest, NothingIsWrittenOutsideOfTheBuffers) {
+  for (const Case& c : cases())
+    for (DType dtype : {DType::f32, DType::bf16}) {
+      SCOPED_TRACE(c.name);
+      const Tensor x = random_tensor(c.x, dtype, 1), w = random_tensor(c.w, DType::f32, 2);
+      const Shape ys = kernels::conv2d_output_shape(c.params, c.x, c.w);
+      const Tensor dy = random_tensor(ys, dtype, 3);
+      const auto space = [](int64_t bytes) { return Guarded({bytes / 4}, DType::f32); };
+      const Guarded y(ys, dtype), dx(c.x, dtype), dw(c.w, DType::f32), db({c.w[3]}, DType::f32);
+      const Guarded fs = space(kernels::conv2d_forward_workspace_bytes(c.params, c.x, c.w, false));
+      const Guarded ds = space(kernels::conv2d_data_gradient_workspace_bytes(c.params, c.x, c.w, false));
+      const Guarded ws = space(kernels::conv2d_weight_gradient_workspace_bytes(c.params, c.x, c.w));
+      kernels::conv2d_forward(c.params, x.view(), w.view(), {}, y.view(), fs.view());
+      kernels::conv2d_data_gradient(c.params, dy.view(), w.view(), dx.view(), ds.view());
+      kernels::conv2d_weight_gradient(c.params, x.view(), dy.view(), dw.view(), db.view(), ws.view());
+      for (const Guarded* g : {&y, &dx, &dw, &db}) g->check("a result");
+      for (const Guarded* g : {&fs, &ds, &ws}) g->check("the workspace");
+      for (Conv2dPass pass : {Conv2dPass::forward, Conv2dPass::data_gradient}) {
+        const Guarded packed({kernels::conv2d_packed_size(c.params, c.w, pass)}, DType::f32);
+        kernels::conv2d_pack_weights(c.params, w.view(), pass, packed.view());
+        packed.check("the packed weights");
+      }
+    }
+}
+
+TEST_P(Conv2dTest, TheResidualMayBeTheResult) {
+  const Tensor x = random_tensor({2, 5, 5, 16}), w = random_tensor({3, 3, 16, 20}, DType::f32, 2);
+  const Tensor added = random_tensor({2, 5, 5, 20}, DType::f32, 3), y = Tensor::empty({2, 5, 5, 20});
+  const auto params = Conv2dParams::same(3);
+  const Tensor space = scratch(kernels::conv2d_forward_workspace_bytes(params, x.shape(), w.shape(), false));
+  kernels::conv2d_forward(params, x.view(), w.view(), {{}, {}, added.view()}, y.view(), space.view());
+  const Tensor in_place = added.clone();
+  kernels::conv2d_forward(params, x.view(), w.view(), {{}, {}, in_place.view()}, in_place.view(),
+                          space.view());
+  EXPECT_EQ(in_place.to_vector(), y.to_vector());
+}
+
+TEST_P(Conv2dTest, OneThreadAndThreeGiveTheSameBitsInEveryPass) {
+  const int before = kernels::thread_count();
+  for (const Case& c : cases()) {
+    SCOPED_TRACE(c.name);
+    const Tensor x = random_tensor(c.x, DType::f32, 1), w = random_tensor(c.w, DType::f32, 2);
+    const Shape ys = kernels::conv2d_output_shape(c.params, c.x, c.w);
+    const Tensor dy = random_tensor(ys, DType::f32, 3);
+    std::vector<double> first;
+    for (int threads : {1, 2, 3}) {
+      kernels::set_thread_count(threads);
+      const Tensor y = Tensor::empty(ys), dx = Tensor::empty(c.x), dw = Tensor::empty(c.w),
+                   db = Tensor::empty({c.w[3]});
+      const Tensor fs = scratch(kernels::conv2d_forward_workspace_bytes(c.params, c.x, c.w, false));
+      const Tensor ds = scratch(kernels::conv2d_data_gradient_workspace_bytes(c.params, c.x, c.w, false));
+      const Tensor ws = scratch(kernels::conv2d_weight_gradient_workspace_bytes(c.params, c.x, c.w));
+      kernels::conv2d_forward(c.params, x.view(), w.view(), {}, y.view(), fs.view());
+      kernels::conv2d_data_gradient(c.params, dy.view(), w.view(), dx.view(), ds.view());
+      kernels::conv2d_weight_gradient(c.params, x.view(), dy.view(), dw.view(), db.view(), ws.view());
+      std::vector<double> all;
+      for (const Tensor& t : {y, dx, dw, db})
+        for (double value : t.to_vector()) all.push_back(value);
+      if (threads == 1) first = all;
+      EXPECT_EQ(all, first) << threads << " threads";
+    }
+  }
+  kernels::set_thread_count(before);
+}
+
+TEST(Conv2d, ShapeErrorsSayWhatWasFound) {
+  const auto message = [](const Shape& x, const Shape& w, const Conv2dParams& params) -> std::string {
+    try {
+      kernels::conv2d_output_shape(params, x, w);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(message({1, 4, 4}, {3, 3, 2, 4}, {}), "conv2d: x must be (n, h, w, ci), found (1, 4, 4)");
+  EXPECT_EQ(message({1, 4, 4, 2}, {3, 3, 2, 4}, {.stride_h = 0}),
+            "conv2d: strides must be at least 1, found 0 and 1");
+  EXPECT_EQ(message({1, 2, 4, 2}, {3, 3, 2, 4}, {}),
+            "conv2d: w (3, 3, 2, 4) with dilation 1, 1 does not fit into x (1, 2, 4, 2) padded to 2 x 4");
+  EXPECT_NE(message({int64_t{1} << 40, 1, 1, 2}, {1, 1, 2, int64_t{1} << 40}, {}), "no error") << "overflow";
+}
 
 INSTANTIATE_TEST_SUITE_P(Isa, Conv2dTest, every_isa(), isa_test_name);
 
