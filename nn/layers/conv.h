@@ -2,6 +2,8 @@
 #pragma once
 
 #include "autograd/ops/conv2d.h"
+#include "autograd/ops/conv3d.h"
+#include "autograd/ops/conv_transpose2d.h"
 #include "nn/module.h"
 
 namespace tw {
@@ -29,6 +31,37 @@ class Conv2d : public Module {
 
  private:
   mutable PackedWeights packed_;  // of frozen weights; follows the weight by itself
+};
+
+// Weights are (kd, kh, kw, c_in, c_out).
+class Conv3d : public Module {
+ public:
+  Conv3d(int64_t in, int64_t out, int64_t kernel, const kernels::Conv3dParams& conv_params, double gain = 1)
+      : params(conv_params),
+        weight(parameter(
+            "weight", {kernel, kernel, kernel, in, out},
+            Initialiser::fan_average(kernel * kernel * kernel * in, kernel * kernel * kernel * out, gain))),
+        bias(parameter("bias", {out}, Initialiser::zeros())) {}
+
+  Var operator()(const Var& x) const { return conv3d(x, weight, bias, params); }  // (n, d, h, w, c)
+
+  kernels::Conv3dParams params;
+  Var weight, bias;
+};
+
+class ConvTranspose2d : public Module {
+ public:
+  ConvTranspose2d(int64_t in, int64_t out, int64_t kernel, const kernels::ConvTranspose2dParams& conv_params,
+                  double gain = 1)
+      : params(conv_params),
+        weight(parameter("weight", {kernel, kernel, in, out},
+                         Initialiser::fan_average(kernel * kernel * in, kernel * kernel * out, gain))),
+        bias(parameter("bias", {out}, Initialiser::zeros())) {}
+
+  Var operator()(const Var& x) const { return conv_transpose2d(x, weight, bias, params); }  // (n, h, w, c)
+
+  kernels::ConvTranspose2dParams params;
+  Var weight, bias;
 };
 
 }  // namespace tw

@@ -127,6 +127,15 @@ TEST(Layers, AFrozenConvolutionFollowsItsWeight) {
   EXPECT_EQ(conv(x).value().to_vector(), first) << "nor a replaced tensor";
 }
 
+TEST(Layers, VolumesAndTransposedConvolutionsHaveTheirShapes) {
+  Conv3d volume(2, 3, 3, {.stride = {2, 1, 1}, .pad_before = {1, 1, 1}, .pad_after = {1, 1, 1}});
+  volume.initialise(1);
+  EXPECT_EQ(volume(random_tensor({1, 4, 5, 6, 2})).shape(), Shape({1, 2, 5, 6, 3}));
+  ConvTranspose2d doubling(2, 3, 2, {.stride_h = 2, .stride_w = 2});
+  doubling.initialise(1);
+  EXPECT_EQ(doubling(random_tensor({1, 4, 5, 2})).shape(), Shape({1, 8, 10, 3}));
+}
+
 TEST(Layers, GroupsMustDivideTheChannels) { EXPECT_THROW(GroupNorm(10, {.groups = 4}), Error); }
 
 }  // namespace
