@@ -120,7 +120,7 @@ Image plot(const std::vector<Series>& series, const PlotOptions& options) {
     check(s.x.size() == s.y.size(), "plot", "series '", s.name, "' has ", s.x.size(), " x and ", s.y.size(),
           " y");
   Canvas canvas(options.height, options.width, paper);
-  const double size = 15, right = static_cast<double>(options.width) - 28;
+  const double size = 16, right = static_cast<double>(options.width) - 28;
   double top = 26;
   if (!options.title.empty()) {
     canvas.text(24, 36, options.title, 20, ink);

@@ -19,7 +19,7 @@ struct Series {
 struct PlotOptions {
   std::string title = {}, x_label = {}, y_label = {};
   bool log_y = false;
-  int64_t width = 960, height = 540;
+  int64_t width = 800, height = 480;
 };
 
 // Axes with rounded ticks, a grid, a legend above. Throws when a series has x and y of different lengths. A
