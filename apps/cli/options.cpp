@@ -247,7 +247,8 @@ void Options::read_config(const std::string& file) {
     } catch (const Error& error) {
       throw Error(file + ": " + error.what());
     }
-    entry->given = true;
+    // An empty text is what --config wrote for an option that was not used.
+    entry->given = !(value.is_string() && value.get<std::string>().empty());
   }
 }
 

@@ -1,10 +1,14 @@
 #include "apps/training/preview.h"
 
 #include <algorithm>
+#include <array>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "apps/image/grid.h"
 #include "apps/image/png.h"
+#include "apps/report/plot.h"
 #include "apps/sampling/draw.h"
 #include "apps/sampling/sampler_settings.h"
 
@@ -35,6 +39,38 @@ void write_preview(UNet& network, const ModelCard& card, const TrainingSettings&
   write_png(file.string(), image_grid(images));
 }
 
-void write_loss_plot(const std::filesystem::path&, const std::filesystem::path&) {}
+void write_loss_plot(const std::filesystem::path& log, const std::filesystem::path& file) {
+  write_png(file.string(), loss_plot(log));
+}
+
+Image loss_plot(const std::filesystem::path& log) {
+  std::array<Series, 5> series;
+  const char* names[] = {"all", "t in 1st quarter", "2nd", "3rd", "4th"};
+  const auto add = [](Series& to, double step, const nlohmann::json& value) {
+    if (!value.is_number()) return;
+    to.x.push_back(step);
+    to.y.push_back(value.get<double>());
+  };
+  std::ifstream in(log);
+  for (std::string line; std::getline(in, line);) {
+    const auto entry = nlohmann::json::parse(line, nullptr, false);
+    if (!entry.is_object() || !entry.contains("loss_quartiles") || !entry.contains("loss")) continue;
+    const double step = entry.value("step", 0.0);
+    add(series[0], step, entry["loss"]);
+    for (size_t q = 0; q < 4 && q < entry["loss_quartiles"].size(); ++q)
+      add(series[q + 1], step, entry["loss_quartiles"][q]);
+  }
+  std::vector<Series> lines;
+  for (size_t i = 0; i < series.size(); ++i) {
+    Series smooth{
+        .name = names[i], .x = series[i].x, .y = smoothed(series[i].y, 10), .colour = static_cast<int>(i)};
+    if (i == 0) lines.push_back({.name = "", .x = series[i].x, .y = series[i].y, .faint = true, .colour = 0});
+    lines.push_back(std::move(smooth));
+  }
+  return plot(lines, {.title = "Training loss, in all and by timestep",
+                      .x_label = "step",
+                      .y_label = "loss",
+                      .log_y = true});
+}
 
 }  // namespace tw

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "apps/image/image.h"
 #include "apps/sampling/model_card.h"
 #include "apps/training/settings.h"
 #include "nn/unet/unet.h"
@@ -15,6 +16,7 @@ void write_preview(UNet& network, const ModelCard& card, const TrainingSettings&
                    const std::filesystem::path& file);
 
 // The losses of a log.jsonl over its steps, in all and by timestep quartile.
+Image loss_plot(const std::filesystem::path& log);
 void write_loss_plot(const std::filesystem::path& log, const std::filesystem::path& file);
 
 }  // namespace tw
