@@ -69,6 +69,7 @@ void Module::buffer(const std::string& name, Tensor& value) {
 
 void Module::child(const std::string& name, Module& module) {
   check_new(name);
+  module.name_ = name;
   children_.emplace_back(name, &module);
 }
 

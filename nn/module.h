@@ -11,6 +11,7 @@
 
 #include "autograd/var.h"
 #include "nn/initialiser.h"
+#include "tensor/allocation_label.h"
 
 namespace tw {
 
@@ -44,6 +45,9 @@ class Module {
   void evaluate() { train(false); }
   bool training() const { return training_; }
 
+  // The name under which the parent registered it: what it allocates carries this name in memory plans.
+  const std::string& name() const { return name_; }
+
   // With frozen parameters nothing is recorded or saved for their gradients (DPS, feature extraction).
   void freeze(bool on = true);
 
@@ -66,6 +70,7 @@ class Module {
   std::vector<Parameter> parameters_;
   std::vector<Buffer> buffers_;
   std::vector<std::pair<std::string, Module*>> children_;
+  std::string name_;
   bool training_ = false;
 };
 

@@ -22,6 +22,7 @@ class Conv2d : public Module {
 
   // x (n, h, w, c_in) -> (n, ho, wo, c_out); terms: see autograd/ops/conv2d.h (the bias is this layer's).
   Var operator()(const Var& x, Conv2dTerms terms = {}) const {
+    const AllocationName scope(name());
     terms.bias = bias;
     return conv2d(x, weight, terms, params, &packed_);
   }

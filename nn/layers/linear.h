@@ -15,6 +15,7 @@ class Linear : public Module {
 
   // x (..., in) -> (..., out), plus `residual` of the result's shape where given.
   Var operator()(const Var& x, const Var& residual = {}) const {
+    const AllocationName scope(name());
     return linear(x, weight, bias, residual, &packed_);
   }
 

@@ -19,6 +19,7 @@ class GroupNorm : public Module {
 
   // x (n, ..., c); scale_shift (n, 2c), scale first, or undefined. Followed by SiLU if params.silu.
   Var operator()(const Var& x, const Var& scale_shift = {}) const {
+    const AllocationName scope(name());
     return group_norm(x, weight, bias, params, scale_shift);
   }
 

@@ -43,6 +43,7 @@ ResBlock::ResBlock(int64_t in, int64_t out, const UNetConfig& config)
 }
 
 Var ResBlock::operator()(const Var& x, const Var& temb, const RandomKey& dropout_key) const {
+  const AllocationName scope(name());
   Var h = conv1_(norm1_(x), {.temb = temb});
   h = norm2_(h);
   if (training()) h = dropout(h, dropout_, dropout_key);
@@ -62,6 +63,7 @@ AttentionBlock::AttentionBlock(int64_t channels, const UNetConfig& config)
 }
 
 Var AttentionBlock::operator()(const Var& x) const {
+  const AllocationName scope(name());
   const Shape tokens{x.dim(0), x.dim(1) * x.dim(2), channels_};
   const Var qkv = to_qkv_(reshape(group_norm_(x), tokens));
   const Var attended = attention_packed(qkv, {.heads = heads_});
@@ -75,7 +77,10 @@ Downsample::Downsample(int64_t channels, const UNetConfig& config)
 
 Upsample::Upsample(int64_t channels) : conv_(channels, channels, 3) { child("conv", conv_); }
 
-Var Upsample::operator()(const Var& x) const { return conv_(upsample_nearest2x(x)); }
+Var Upsample::operator()(const Var& x) const {
+  const AllocationName scope(name());
+  return conv_(upsample_nearest2x(x));
+}
 
 TimeEmbedding::TimeEmbedding(const UNetConfig& config)
     : base_(config.base),

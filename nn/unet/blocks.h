@@ -50,7 +50,10 @@ class AttentionBlock : public Module {
 class Downsample : public Module {
  public:
   Downsample(int64_t channels, const UNetConfig& config);
-  Var operator()(const Var& x) const { return conv_(x); }
+  Var operator()(const Var& x) const {
+    const AllocationName scope(name());
+    return conv_(x);
+  }
 
  private:
   Conv2d conv_;

@@ -113,7 +113,11 @@ Var UNet::stage(const Level& level, size_t i, size_t block, const std::vector<Va
   const auto compute = [this, &level, i, block, key = dropout_key_](const std::vector<Var>& in) {
     // Either way a node of its own, where the block's gradients are summed before they join those of other
     // users of the map: so recomputation changes no bit.
-    const Var x = in[1].defined() ? concat({in[0], in[1]}, -1) : reshape(in[0], in[0].shape());
+    const auto joined = [&in] {
+      const AllocationName scope("concat");
+      return concat({in[0], in[1]}, -1);
+    };
+    const Var x = in[1].defined() ? joined() : reshape(in[0], in[0].shape());
     RandomKey own_key = key;
     own_key.step = key.step * blocks_.size() + block;
     const Var h = (*level.resnets[i])(x, cast(in[2], x.dtype()), own_key);

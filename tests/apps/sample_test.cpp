@@ -231,7 +231,8 @@ TEST_F(Sample, EvalGivesTheNetworksOutput) {
 TEST_F(Sample, InspectListsAndPlans) {
   Outcome outcome = run_program(folder_, "tw-inspect", {model(), "--plan"});
   ASSERT_EQ(outcome.code, 0) << outcome.errors;
-  for (const char* text : {"conv_in.weight", "parameters", "164,563", "multiply-accumulates", "arena"})
+  for (const char* text : {"conv_in.weight", "parameters", "164,563", "multiply-accumulates", "arena",
+                           "down_blocks.0.resnets.0/conv1"})
     EXPECT_THAT(outcome.output, HasSubstr(text));
   outcome = run_program(folder_, "tw-inspect", {model() + "/weights.safetensors"});
   EXPECT_THAT(outcome.output, HasSubstr("conv_in.weight"));
