@@ -1,4 +1,5 @@
-// tw-demo: draws, restores and trains with the shipped model and shows it on one page. What scripts/demo.sh runs.
+// tw-demo: draws, restores and trains with the shipped model and shows it on one page. What scripts/demo.sh
+// runs.
 #include "apps/cli/run_main.h"
 #include "apps/demo/demo.h"
 

@@ -14,6 +14,10 @@ const char* name_of_schedule(const ScheduleParams& schedule) {
   return schedule.kind == BetaSchedule::squaredcos_cap_v2 ? "cosine" : "linear";
 }
 
+const char* option_of(Prediction prediction) {
+  return prediction == Prediction::epsilon ? "epsilon" : prediction == Prediction::v ? "v" : "x0";
+}
+
 double mean(const std::vector<double>& values, size_t begin, size_t end) {
   double sum = 0;
   for (size_t i = begin; i < end; ++i) sum += values[i];
@@ -29,13 +33,41 @@ Continuation continue_training(const DemoSettings& settings) {
   const UNetConfig& config = model.network->config();
 
   // What a user would type: tw-train --data emoji --init models/emoji-32 ...
-  std::vector<std::string> words{"tw-train", "--data", "emoji", "--init", settings.model, "--model",
-                                 (std::filesystem::path(settings.model) / "config.json").string(), "--resolution",
-                                 std::to_string(config.resolution), "--schedule", name_of_schedule(model.card.schedule),
-                                 "--prediction", name_of(model.card.prediction), "--steps", std::to_string(settings.train_steps),
-                                 "--batch", "16", "--lr", "1e-4", "--warmup", "5", "--ema", "0.999", "--log-every", "1",
-                                 "--sample-every", "0", "--checkpoint-every", "0", "--seed", std::to_string(settings.seed + 1),
-                                 "--threads", std::to_string(settings.threads), "--out", run.string()};
+  std::vector<std::string> words{"tw-train",
+                                 "--data",
+                                 "emoji",
+                                 "--init",
+                                 settings.model,
+                                 "--model",
+                                 (std::filesystem::path(settings.model) / "config.json").string(),
+                                 "--resolution",
+                                 std::to_string(config.resolution),
+                                 "--schedule",
+                                 name_of_schedule(model.card.schedule),
+                                 "--prediction",
+                                 option_of(model.card.prediction),
+                                 "--steps",
+                                 std::to_string(settings.train_steps),
+                                 "--batch",
+                                 "16",
+                                 "--lr",
+                                 "1e-4",
+                                 "--warmup",
+                                 "5",
+                                 "--ema",
+                                 "0.999",
+                                 "--log-every",
+                                 "1",
+                                 "--sample-every",
+                                 "0",
+                                 "--checkpoint-every",
+                                 "0",
+                                 "--seed",
+                                 std::to_string(settings.seed + 1),
+                                 "--threads",
+                                 std::to_string(settings.threads),
+                                 "--out",
+                                 run.string()};
   if (config.classes > 0) words.push_back("--conditional");
   if (settings.quiet) words.push_back("--quiet");
   std::vector<const char*> arguments;
@@ -64,7 +96,8 @@ Continuation continue_training(const DemoSettings& settings) {
   result.first_loss = mean(raw.y, 0, quarter);
   result.last_loss = mean(raw.y, n - quarter, n);
   const Series smooth{.name = "smoothed", .x = raw.x, .y = smoothed(raw.y, 5)};
-  result.curve = plot({raw, smooth}, {.title = "Loss, training continued", .x_label = "step", .y_label = "loss"});
+  result.curve =
+      plot({raw, smooth}, {.title = "Loss, training continued", .x_label = "step", .y_label = "loss"});
   return result;
 }
 

@@ -46,7 +46,8 @@ void DemoSettings::declare(Options& options) {
 
 void DemoSettings::validate() const {
   check(per_class >= 3, "--per-class", "must be at least 3, found ", per_class);
-  check(steps >= 1 && restore_steps >= 1 && train_steps >= 1, "--steps", "every number of steps must be positive");
+  check(steps >= 1 && restore_steps >= 1 && train_steps >= 1, "--steps",
+        "every number of steps must be positive");
   check(threads >= 0, "--threads", "must not be negative, found ", threads);
 }
 
@@ -71,27 +72,38 @@ void run_demo(const DemoSettings& settings) {
   write_png(path("loss.png"), training.curve);
 
   HtmlReport report("Tweedie demo", "A small diffusion model, trained by this program on a CPU, at work");
-  report.tiles({{"parameters", fixed(static_cast<double>(model.network->parameter_count()) / 1e6, 2) + " M"},
-                {"a picture", fixed(1000 * samples.seconds / static_cast<double>(samples.pictures), 0) + " ms"},
-                {"a restoration", fixed(restored.seconds / static_cast<double>(restored.rows.size()), 1) + " s"},
-                {"training", fixed(training.images_per_second, 0) + " images/s"}});
+  report.tiles(
+      {{"parameters", fixed(static_cast<double>(model.network->parameter_count()) / 1e6, 2) + " M"},
+       {"a picture", fixed(1000 * samples.seconds / static_cast<double>(samples.pictures), 0) + " ms"},
+       {"a restoration", fixed(restored.seconds / static_cast<double>(restored.rows.size()), 1) + " s"},
+       {"training", fixed(training.images_per_second, 0) + " images/s"}});
   report.section("Drawn from noise", "One row a class, top to bottom: " + joined(samples.classes) + ".");
-  report.figures({HtmlReport::figure(samples.sheet, std::to_string(settings.steps) + " DDIM steps, guidance " + fixed(settings.guidance, 1), true, 560)});
-  report.section("How a picture appears", "What the network takes the clean picture to be, from the first step (left) to the last.");
-  report.figures({HtmlReport::figure(samples.strip, "the first picture of the first classes"),
-                  HtmlReport::figure_of_file(path("trajectory.gif"), "all steps of the first class", true, 320)});
-  report.section("A degraded picture restored",
-                 "Left: a real emoji. Middle: with a hole and noise of 0.05 in [-1, 1]. Right: drawn by diffusion posterior sampling "
-                 "(Chung et al. 2023) with the model as prior. The model has seen these pictures in training.");
-  report.figures({HtmlReport::figure(restored.sheet, std::to_string(settings.restore_steps) + " DDPM steps, scale 1", true, 420)});
+  report.figures({HtmlReport::figure(
+      samples.sheet, std::to_string(settings.steps) + " DDIM steps, guidance " + fixed(settings.guidance, 1),
+      true, 560)});
+  report.section("How a picture appears",
+                 "What the network takes the clean picture to be, from the first step (left) to the last.");
+  report.figures(
+      {HtmlReport::figure(samples.strip, "the first picture of the first classes"),
+       HtmlReport::figure_of_file(path("trajectory.gif"), "all steps of the first class", true, 320)});
+  report.section(
+      "A degraded picture restored",
+      "Left: a real emoji. Middle: with a hole and noise of 0.05 in [-1, 1]. Right: drawn by diffusion "
+      "posterior sampling "
+      "(Chung et al. 2023) with the model as prior. The model has seen these pictures in training.");
+  report.figures({HtmlReport::figure(
+      restored.sheet, std::to_string(settings.restore_steps) + " DDPM steps, scale 1", true, 420)});
   HtmlReport::Rows metrics;
   for (const auto& row : restored.rows)
-    metrics.push_back({row.name, "PSNR " + fixed(row.psnr_before, 2) + " → " + fixed(row.psnr_after, 2) + " dB, SSIM " +
-                                     fixed(row.ssim_before, 3) + " → " + fixed(row.ssim_after, 3)});
+    metrics.push_back({row.name, "PSNR " + fixed(row.psnr_before, 2) + " → " + fixed(row.psnr_after, 2) +
+                                     " dB, SSIM " + fixed(row.ssim_before, 3) + " → " +
+                                     fixed(row.ssim_after, 3)});
   report.table(metrics, restored.definitions);
-  report.section("Trained a little further", "The same data, " + std::to_string(settings.train_steps) + " steps of 16 pictures: mean loss " +
-                                                 fixed(training.first_loss, 4) + " in the first quarter, " + fixed(training.last_loss, 4) +
-                                                 " in the last. A model that has been trained already changes little.");
+  report.section("Trained a little further",
+                 "The same data, " + std::to_string(settings.train_steps) +
+                     " steps of 16 pictures: mean loss " + fixed(training.first_loss, 4) +
+                     " in the first quarter, " + fixed(training.last_loss, 4) +
+                     " in the last. A model that has been trained already changes little.");
   report.figures({HtmlReport::figure(training.curve, "loss", false)});
   report.section("Settings and timings");
   report.table({{"model", settings.model + " (" + model.hash + ")"},

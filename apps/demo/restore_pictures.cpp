@@ -34,7 +34,9 @@ std::vector<Tensor> real_pictures(int64_t resolution, std::vector<int>& labels) 
   return pictures;
 }
 
-Image image_of(const Tensor& x) { return from_float(x.contiguous().data<float>(), x.dim(1), x.dim(2), x.dim(3), 8); }
+Image image_of(const Tensor& x) {
+  return from_float(x.contiguous().data<float>(), x.dim(1), x.dim(2), x.dim(3), 8);
+}
 
 }  // namespace
 
@@ -44,8 +46,10 @@ Restoration restore_pictures(DiffusionModel& model, const DemoSettings& settings
   model.network->freeze();
   const Schedule schedule(model.card.schedule);
   const SamplerTable table = ddpm_table(
-      schedule, {.timesteps = sampling_timesteps(Spacing::trailing, settings.restore_steps, schedule.steps()), .prediction = model.card.prediction});
-  const auto A = std::make_shared<Mask>(box_mask(size, size, size * 5 / 16, size * 5 / 16, size * 3 / 8, size * 3 / 8));
+      schedule, {.timesteps = sampling_timesteps(Spacing::trailing, settings.restore_steps, schedule.steps()),
+                 .prediction = model.card.prediction});
+  const auto A =
+      std::make_shared<Mask>(box_mask(size, size, size * 5 / 16, size * 5 / 16, size * 3 / 8, size * 3 / 8));
 
   Restoration result;
   std::vector<Image> cells;
@@ -61,7 +65,8 @@ Restoration restore_pictures(DiffusionModel& model, const DemoSettings& settings
     if (model.network->config().classes > 0) draw_settings.label = labels[i];
     const Denoiser denoiser = denoiser_of(*model.network, table, 1, draw_settings);
     const Tensor x = dps(denoiser, table, *A, y, {.scale = 1}, noise.start(), noise);
-    result.rows.push_back({picture_names[i], psnr(y, truth)[0], psnr(x, truth)[0], ssim(y, truth)[0], ssim(x, truth)[0]});
+    result.rows.push_back(
+        {picture_names[i], psnr(y, truth)[0], psnr(x, truth)[0], ssim(y, truth)[0], ssim(x, truth)[0]});
     for (const Tensor& shown : {truth, y, x}) cells.push_back(image_of(shown));
   }
   result.sheet = image_grid(cells, {.columns = 3, .padding = 4, .zoom = 4});

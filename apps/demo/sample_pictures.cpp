@@ -39,9 +39,11 @@ SampledPictures sample_pictures(const DiffusionModel& model, const DemoSettings&
   const int64_t rows = std::max<int64_t>(1, config.classes);
   for (int64_t row = 0; row < rows; ++row) {
     draw_settings.label = config.classes > 0 ? row : -1;
-    result.classes.push_back(config.classes > 0 ? model.card.class_names[static_cast<size_t>(row)] : "unconditional");
+    result.classes.push_back(config.classes > 0 ? model.card.class_names[static_cast<size_t>(row)]
+                                                : "unconditional");
     std::vector<uint64_t> seeds;
-    for (int64_t i = 0; i < settings.per_class; ++i) seeds.push_back(settings.seed + static_cast<uint64_t>(row * settings.per_class + i));
+    for (int64_t i = 0; i < settings.per_class; ++i)
+      seeds.push_back(settings.seed + static_cast<uint64_t>(row * settings.per_class + i));
     // The first picture of each of the first rows is watched on its way.
     const bool watched = row < 4;
     if (watched) trajectories.emplace_back();
@@ -49,7 +51,8 @@ SampledPictures sample_pictures(const DiffusionModel& model, const DemoSettings&
       if (!watched) return;
       const Image first = images_of(view.x0.slice(0, 0, 1), model.card.bit_depth)[0];
       if (view.step % 5 == 0 || view.step + 1 == view.steps) trajectories.back().push_back(first);
-      if (row == 0) frames.push_back(image_grid(images_of(view.x0, model.card.bit_depth), {.columns = 3, .zoom = 3}));
+      if (row == 0)
+        frames.push_back(image_grid(images_of(view.x0, model.card.bit_depth), {.columns = 3, .zoom = 3}));
     };
     const Tensor x = draw(*model.network, table, seeds, draw_settings, observe);
     for (Image& image : images_of(x, model.card.bit_depth)) all.push_back(std::move(image));

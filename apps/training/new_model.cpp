@@ -39,9 +39,9 @@ NewModel::NewModel(const TrainingSettings& settings)
   card.prediction = start.card.prediction;
 }
 
-ObjectiveParams objective_of(const TrainingSettings& settings) {
+ObjectiveParams objective_of(const TrainingSettings& settings, Prediction prediction) {
   ObjectiveParams params;
-  params.prediction = prediction_from_name(settings.prediction);
+  params.prediction = prediction;  // of the card: --init decides it, not --prediction
   params.weight = loss_weight_from_name(settings.loss_weight);
   return params;
 }

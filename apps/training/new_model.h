@@ -26,7 +26,7 @@ struct NewModel {
 // --model: a preset's name or a JSON file, then fitted to the data: channels, resolution, classes.
 UNetConfig network_config(const TrainingSettings& settings, const Dataset& data);
 
-ObjectiveParams objective_of(const TrainingSettings& settings);
+ObjectiveParams objective_of(const TrainingSettings& settings, Prediction prediction);
 OptimiserSettings optimiser_settings(const TrainingSettings& settings);
 LearningRate learning_rate_of(const TrainingSettings& settings);
 

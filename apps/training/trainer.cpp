@@ -96,7 +96,8 @@ Run::Run(const TrainingSettings& settings, const Options& options)
       optimiser_(*model_.network, optimiser_settings(settings)),
       ema_(*model_.network, EmaSettings{.decay = settings.ema}),
       reader_(*model_.data, settings),
-      state_{*model_.network, optimiser_, ema_, schedule_, objective_of(settings), reader_, settings} {
+      state_{*model_.network, optimiser_, ema_, schedule_, objective_of(settings, model_.card.prediction),
+             reader_,         settings} {
   if (!settings.resume.empty()) resume();
   folder_.write_settings(options.resolved(), options.command_line());
 }
