@@ -71,7 +71,9 @@ void UNetConfig::validate() const {
   };
   int64_t size = resolution;
   for (size_t level = 0; level < multipliers.size(); ++level) {
-    const int64_t channels = base * multipliers[level];
+    int64_t channels = 0;
+    expect(!__builtin_mul_overflow(base, multipliers[level], &channels), "multipliers",
+           detail::join("has ", multipliers[level], ", too large beside a base of ", base));
     expect(channels > 0 && channels % groups == 0, "multipliers",
            detail::join("give ", channels, " channels at level ", level, ", which do not divide into ",
                         groups, " groups"));
