@@ -3,31 +3,17 @@
 #include "kernels/cpu/isa/layer_norm.h"
 
 #include "kernels/cpu/isa.h"
-#include "kernels/cpu/isa/vec.h"
+#include "kernels/cpu/isa/row.h"
 
 namespace tw::kernels {
 namespace {
 
+using TW_ISA::keep;
+using TW_ISA::load;
+using TW_ISA::Real;
+using TW_ISA::store;
 using TW_ISA::Vec;
 
-template <class T>
-using Real = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
-template <class V, class T>
-TW_INLINE V load(const T* from, int64_t count) {
-  return count >= V::lanes ? V::load(from) : V::load(from, count);
-}
-template <class V, class T>
-TW_INLINE void store(V v, T* to, int64_t count) {
-  count >= V::lanes ? v.store(to) : v.store(to, count);
-}
-// v with the lanes from `count` on set to zero.
-template <class V>
-TW_INLINE V keep(V v, int64_t count) {
-  if (count < V::lanes)
-    for (int64_t k = count; k < V::lanes; ++k) v.native[k] = 0;
-  return v;
-}
 // An optional parameter in f32, bf16 or f64.
 template <class V>
 TW_INLINE V parameter(const View& view, int64_t j, int64_t count, double absent) {
