@@ -34,10 +34,6 @@ std::vector<Tensor> real_pictures(int64_t resolution, std::vector<int>& labels) 
   return pictures;
 }
 
-Image image_of(const Tensor& x) {
-  return from_float(x.contiguous().data<float>(), x.dim(1), x.dim(2), x.dim(3), 8);
-}
-
 }  // namespace
 
 Restoration restore_pictures(DiffusionModel& model, const DemoSettings& settings) {
@@ -67,7 +63,7 @@ Restoration restore_pictures(DiffusionModel& model, const DemoSettings& settings
     const Tensor x = dps(denoiser, table, *A, y, {.scale = 1}, noise.start(), noise);
     result.rows.push_back(
         {picture_names[i], psnr(y, truth)[0], psnr(x, truth)[0], ssim(y, truth)[0], ssim(x, truth)[0]});
-    for (const Tensor& shown : {truth, y, x}) cells.push_back(image_of(shown));
+    for (const Tensor& shown : {truth, y, x}) cells.push_back(images_of(shown, 8)[0]);
   }
   result.sheet = image_grid(cells, {.columns = 3, .padding = 4, .zoom = 4});
   result.definitions = definition(PsnrParams{}) + ". " + definition(SsimParams{}) + ".";

@@ -8,19 +8,6 @@
 #include "apps/sampling/sampler_settings.h"
 
 namespace tw {
-namespace {
-
-std::vector<Image> images_of(const Tensor& x, int bit_depth) {
-  std::vector<Image> images;
-  const Tensor dense = x.contiguous();
-  const int64_t size = x.dim(1) * x.dim(2) * x.dim(3);
-  for (int64_t i = 0; i < x.dim(0); ++i)
-    images.push_back(from_float(dense.data<float>() + i * size, x.dim(1), x.dim(2), x.dim(3), bit_depth));
-  return images;
-}
-
-}  // namespace
-
 SampledPictures sample_pictures(const DiffusionModel& model, const DemoSettings& settings) {
   const auto begin = std::chrono::steady_clock::now();
   const UNetConfig& config = model.network->config();

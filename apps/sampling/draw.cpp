@@ -39,4 +39,14 @@ Tensor draw(const UNet& network, const SamplerTable& table, const std::vector<ui
   return draw(network, table, noise, settings, observe);
 }
 
+std::vector<Image> images_of(const Tensor& samples, int bit_depth) {
+  const Tensor dense = samples.contiguous();
+  const int64_t size = samples.numel() / samples.dim(0);
+  std::vector<Image> images;
+  for (int64_t i = 0; i < samples.dim(0); ++i)
+    images.push_back(from_float(dense.data<float>() + i * size, samples.dim(1), samples.dim(2),
+                                samples.dim(3), bit_depth));
+  return images;
+}
+
 }  // namespace tw

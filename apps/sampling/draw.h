@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "apps/image/image.h"
 #include "diffusion/sampler/loop.h"
 #include "nn/unet/unet.h"
 #include "tensor/arena.h"
@@ -31,5 +32,8 @@ Tensor draw(const UNet& network, const SamplerTable& table, const std::vector<ui
 // The same from start and draws of a file.
 Tensor draw(const UNet& network, const SamplerTable& table, NoiseSource& noise, const DrawSettings& settings,
             const std::function<void(const StepView&)>& observe = {});
+
+// Samples (n, h, w, c) f32 in [-1, 1] as n images.
+std::vector<Image> images_of(const Tensor& samples, int bit_depth);
 
 }  // namespace tw

@@ -34,15 +34,6 @@ fs::path image_path(const fs::path& folder, uint64_t seed) {
   return folder / name;
 }
 
-std::vector<Image> images_of(const Tensor& samples, int64_t bit_depth) {
-  std::vector<Image> images;
-  const int64_t size = samples.numel() / samples.dim(0);
-  for (int64_t i = 0; i < samples.dim(0); ++i)
-    images.push_back(from_float(samples.data<float>() + i * size, samples.dim(1), samples.dim(2),
-                                samples.dim(3), static_cast<int>(bit_depth)));
-  return images;
-}
-
 void check_finite(const Tensor& samples, const std::vector<uint64_t>& seeds) {
   const int64_t size = samples.numel() / samples.dim(0);
   for (int64_t i = 0; i < samples.dim(0); ++i)
