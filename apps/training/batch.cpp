@@ -14,7 +14,9 @@ void mirror(float* hwc, int64_t height, int64_t width, int64_t channels) {
 }  // namespace
 
 BatchReader::BatchReader(Dataset& data, const TrainingSettings& settings)
-    : data_(data), settings_(settings), order_(data.size(), settings.seed) {}
+    : data_(data),
+      settings_(settings),
+      order_(settings.balance ? images_by_class(data) : all_images(data.size()), settings.seed) {}
 
 ImageBatch BatchReader::read(int64_t step, int64_t micro) {
   const int64_t n = settings_.batch, first = (step * settings_.accumulate + micro) * n;

@@ -12,6 +12,7 @@ void TrainingSettings::declare(Options& options) {
   options.add("--strict", strict, "stop at an unreadable image instead of leaving it out");
   options.add("--conditional", conditional, "learn the data set's classes, for tw-sample --class");
   options.add("--drop-class", drop_class, "chance to hide the class (for guidance)");
+  options.add("--balance", balance, "show every class equally often, whatever its size");
 
   options.group("Model");
   options.add("--model", model, "preset name or CONFIG.json (tw-inspect --list shows the presets)", "MODEL");
@@ -95,6 +96,7 @@ nlohmann::ordered_json TrainingSettings::identity() const {
           {"flip", flip},
           {"conditional", conditional},
           {"drop-class", drop_class},
+          {"balance", balance},
           {"schedule", schedule},
           {"timesteps", timesteps},
           {"prediction", prediction},

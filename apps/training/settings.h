@@ -16,6 +16,7 @@ struct TrainingSettings {
   bool strict = false;
   bool conditional = false;  // train with class labels
   double drop_class = 0.1;
+  bool balance = false;  // every class equally often
 
   // Model
   std::string model = "emoji-32";
