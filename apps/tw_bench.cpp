@@ -8,6 +8,7 @@
 
 #include "apps/cli/memory.h"
 #include "apps/cli/options.h"
+#include "apps/cli/profiling.h"
 #include "apps/cli/run_main.h"
 #include "apps/cli/version.h"
 #include "apps/sampling/diffusion_model.h"
@@ -43,7 +44,8 @@ tw::Tensor random_images(int64_t batch, const tw::UNetConfig& config) {
 }
 
 // Seconds of each step of a sampling loop, without the warm-up.
-std::vector<double> time_sampling(tw::UNet& network, const Job& job, int64_t batch) {
+std::vector<double> time_sampling(tw::UNet& network, const Job& job, int64_t batch,
+                                  tw::Profiling& profiling) {
   const tw::Schedule schedule;
   tw::DdpmParams params;
   params.timesteps = tw::sampling_timesteps(tw::Spacing::trailing, warm_up + job.repeat, schedule.steps());
@@ -59,6 +61,7 @@ std::vector<double> time_sampling(tw::UNet& network, const Job& job, int64_t bat
   options.observe = [&](const tw::StepView& view) {
     const auto now = Clock::now();
     if (view.step >= warm_up) seconds.push_back(std::chrono::duration<double>(now - last).count());
+    if (view.step + 1 == warm_up) profiling.warm();
     last = Clock::now();
   };
   options.scope = tw::planned_steps(std::make_shared<tw::PlannedArena>());
@@ -80,13 +83,15 @@ std::vector<double> time_sampling(tw::UNet& network, const Job& job, int64_t bat
 }
 
 // Seconds of each training step: noise, forward, backward, clip, Adam.
-std::vector<double> time_training(tw::UNet& network, const Job& job, int64_t batch) {
+std::vector<double> time_training(tw::UNet& network, const Job& job, int64_t batch,
+                                  tw::Profiling& profiling) {
   const tw::Schedule schedule;
   tw::Optimiser optimiser(network, {.decoupled = false, .clip_norm = 1});
   const tw::Tensor images = random_images(batch, network.config());
   network.train();
   std::vector<double> seconds;
   for (int64_t step = 0; step < 1 + job.repeat; ++step) {
+    if (step == 1) profiling.warm();
     const auto begin = Clock::now();
     const tw::NoisedBatch noised = tw::noise_batch(schedule, {}, images, 0, static_cast<uint64_t>(step));
     network.set_dropout_key(0, static_cast<uint64_t>(step));
@@ -97,14 +102,14 @@ std::vector<double> time_training(tw::UNet& network, const Job& job, int64_t bat
   return seconds;
 }
 
-Json measure(const Job& job, int64_t batch) {
+Json measure(const Job& job, int64_t batch, tw::Profiling& profiling) {
   tw::UNet network(tw::config_of_preset_or_file(job.model), 0);
   if (job.precision == "bf16") {
     network.set_activation_dtype(tw::DType::bf16);
     if (job.mode != "train") network.to(tw::DType::bf16);
   }
-  std::vector<double> seconds =
-      job.mode == "train" ? time_training(network, job, batch) : time_sampling(network, job, batch);
+  std::vector<double> seconds = job.mode == "train" ? time_training(network, job, batch, profiling)
+                                                    : time_sampling(network, job, batch, profiling);
   std::vector<double> sorted = seconds;
   std::sort(sorted.begin(), sorted.end());
   const size_t middle = sorted.size() / 2;
@@ -129,6 +134,8 @@ int bench(int argc, char** argv) {
   options.add("--repeat", job.repeat, "timed steps; the median counts");
   options.add("--threads", threads, "threads; 0: as many as processors");
   options.add("--json", json, "write the rows to this file", "FILE");
+  tw::Profiling profiling;
+  profiling.declare(options);
   options.footer("Peak memory is of the whole process: give one batch size for its own peak.");
   if (!options.parse(argc, argv)) return tw::exit_ok;
   if (what != "net") throw tw::Error("expected 'net', got '" + what + "'");
@@ -143,8 +150,9 @@ int bench(int argc, char** argv) {
               {"model", job.model},
               {"build", tw::build_description()},
               {"rows", Json::array()}};
+  profiling.begin();
   for (int64_t batch : batches) {
-    const Json row = measure(job, batch);
+    const Json row = measure(job, batch, profiling);
     std::printf("%-6s batch %3lld %-4s %9.2f ms/image  peak %7.0f MiB\n", job.mode.c_str(),
                 static_cast<long long>(batch), job.precision.c_str(),
                 row["seconds_per_image"].get<double>() * 1e3,
@@ -152,6 +160,7 @@ int bench(int argc, char** argv) {
     std::fflush(stdout);
     result["rows"].push_back(row);
   }
+  profiling.finish();
   if (!json.empty()) tw::write_file_atomically(json, result.dump(1) + "\n");
   return tw::exit_ok;
 }

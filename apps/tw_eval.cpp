@@ -1,5 +1,6 @@
 // tw-eval: one evaluation of a network, from file to file. docs/cli.md
 #include "apps/cli/options.h"
+#include "apps/cli/profiling.h"
 #include "apps/cli/run_main.h"
 #include "apps/sampling/diffusion_model.h"
 #include "diffusion/noise.h"
@@ -19,6 +20,8 @@ int evaluate(int argc, char** argv) {
   options.add("--out", out, "y (n, c, h, w) is written here", "FILE.safetensors");
   options.add_choice("--precision", precision, {"f32", "bf16"}, "of weights and activations");
   options.add("--threads", threads, "threads; 0: as many as processors");
+  tw::Profiling profiling;
+  profiling.declare(options);
   if (!options.parse(argc, argv)) return tw::exit_ok;
   for (const char* name : {"--model", "--in", "--out"}) options.require(name);
   tw::check(threads >= 0 && threads <= 1024, "--threads", "must lie between 0 and 1024, got ", threads);
@@ -49,9 +52,11 @@ int evaluate(int argc, char** argv) {
                       ": none)");
   }
 
+  profiling.begin();
   const tw::NoGrad no_grad;
   const tw::Var y = loaded.network->forward(tw::channels_last(x), times, labels);
   tw::save_safetensors(out, {{"y", tw::channels_first(y.value().to(tw::DType::f32))}});
+  profiling.finish();
   return tw::exit_ok;
 }
 

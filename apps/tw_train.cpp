@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "apps/cli/options.h"
+#include "apps/cli/profiling.h"
 #include "apps/cli/run_main.h"
 #include "apps/training/checkpoint.h"
 #include "apps/training/settings.h"
@@ -14,6 +15,8 @@ int train(int argc, char** argv) {
   tw::Options options("tw-train", "Trains a diffusion model on images.");
   tw::TrainingSettings settings;
   settings.declare(options);
+  tw::Profiling profiling;
+  profiling.declare(options);
   options.footer(
       "Example: tw-train --data emoji --steps 20000 --out runs/emoji\n"
       "Continue: tw-train --resume latest --out runs/emoji   (takes the run's settings; options override "
@@ -35,7 +38,10 @@ int train(int argc, char** argv) {
   }
   settings.validate();
   if (settings.threads > 0) tw::kernels::set_thread_count(static_cast<int>(settings.threads));
-  return tw::train(settings, options);
+  profiling.begin();
+  const int code = tw::train(settings, options);
+  profiling.finish();
+  return code;
 }
 
 }  // namespace

@@ -1,10 +1,11 @@
-// The f32 multiply-add rate of this processor from registers alone: what kernels are measured against.
+// The f32 multiply-add rate of this processor from registers alone, and the clock that kernels are timed by.
 #pragma once
+
+#include "kernels/cpu/machine_rates.h"
 
 namespace tw::bench {
 
-// FLOP/s of one thread with the instruction set in use: the median of short runs, measured now (about 40 ms).
-double peak_flops();
+using kernels::peak_flops;  // FLOP/s of one thread
 
 // Time since construction. With one thread it is the thread's CPU time, which other programs do not disturb.
 class Stopwatch {

@@ -5,6 +5,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
 #include "kernels/op/cuda.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -14,6 +15,7 @@ constexpr int64_t grain = 8192;  // elements a thread should have at least: abou
 }  // namespace
 
 void activation_forward(const ActivationParams& params, const View& x, const View& y) {
+  const OpTimer timer("activation_forward", x, y);
   if (x.device == Device::cuda) {
     check(y.device == Device::cuda && x.dtype == y.dtype && x.shape == y.shape && x.is_contiguous() &&
               y.is_contiguous(),
@@ -28,6 +30,7 @@ void activation_forward(const ActivationParams& params, const View& x, const Vie
 }
 
 void activation_backward(const ActivationParams& params, const View& x, const View& dy, const View& dx) {
+  const OpTimer timer("activation_backward", x, dy, dx);
   check_same("activation_backward", {{"x", x}, {"dy", dy}, {"dx", dx}});
   const auto run = active<ActivationKernels>().backward;
   parallel_for(x.numel(), grain, [&](int64_t begin, int64_t end) { run(params, x, dy, dx, begin, end); });

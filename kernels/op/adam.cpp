@@ -4,10 +4,13 @@
 #include "kernels/cpu/isa/adam.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 
 void adam_step(const AdamParams& params, const AdamTensors& tensors) {
+  const OpTimer timer("adam_step", tensors.parameter, tensors.gradient, tensors.m, tensors.v, tensors.ema,
+                      tensors.bf16_copy);
   const char* op = "adam_step";
   check(params.step >= 1, op, "step counts from 1, found ", params.step);
   check(params.beta1 >= 0 && params.beta1 < 1 && params.beta2 >= 0 && params.beta2 < 1, op,

@@ -7,6 +7,7 @@
 #include "kernels/cpu/isa/attention.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -118,6 +119,8 @@ void attention_forward(const AttentionParams& params, const AttentionInputs& in,
   AttentionJob job = make_job(op, params, in, log_sum_exp);
   check_tokens(op, {"o", o}, in.q.shape, in.q.dtype);
   job.o = o;
+  const OpTimer timer(
+      op, [&] { return attention_forward_flops(in.q.shape, in.k.shape); }, in.q, in.k, in.v, o);
   const Sizes sizes(params, in.q.shape, in.k.shape, in.q.dtype);
   char* memory = check_workspace(op, workspace, sizes.forward());
   const AttentionKernels& kernels = active<AttentionKernels>();
@@ -146,6 +149,9 @@ void attention_backward(const AttentionParams& params, const AttentionInputs& in
   if (gradients.dk) check_tokens(op, {"dk", gradients.dk}, in.k.shape, in.q.dtype);
   if (gradients.dv) check_tokens(op, {"dv", gradients.dv}, in.k.shape, in.q.dtype);
   job.d_o = d_o, job.gradients = gradients;
+  const OpTimer timer(
+      op, [&] { return 2.5 * attention_forward_flops(in.q.shape, in.k.shape); }, in.q, in.k, in.v, d_o,
+      gradients.dq, gradients.dk, gradients.dv);
   const Sizes sizes(params, in.q.shape, in.k.shape, in.q.dtype);
   char* memory = check_workspace(op, workspace, sizes.backward());
   char* matrices = memory + sizes.slots * sizes.backward_slot;

@@ -8,6 +8,7 @@
 #include "kernels/cpu/isa/avg_pool2d.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -60,16 +61,19 @@ void spread(int64_t k, double scale, const View& small, const View& big) {
 }  // namespace
 
 void avg_pool2d_forward(int64_t k, const View& x, const View& y) {
+  const OpTimer timer("avg_pool2d_forward", x, y);
   check_windows("avg_pool2d", k, x, y);
   gather(k, 1.0 / static_cast<double>(k * k), x, y);
 }
 
 void avg_pool2d_backward(int64_t k, const View& dy, const View& dx) {
+  const OpTimer timer("avg_pool2d_backward", dy, dx);
   check_windows("avg_pool2d", k, dx, dy);
   spread(k, 1.0 / static_cast<double>(k * k), dy, dx);
 }
 
 void upsample_nearest2x_forward(const View& x, const View& y) {
+  const OpTimer timer("upsample_nearest2x_forward", x, y);
   check_windows("upsample_nearest2x", 2, y, x);
   check(y.shape[1] == 2 * x.shape[1] && y.shape[2] == 2 * x.shape[2], "upsample_nearest2x", "y ", y.shape,
         " is not twice x ", x.shape);
@@ -77,6 +81,7 @@ void upsample_nearest2x_forward(const View& x, const View& y) {
 }
 
 void upsample_nearest2x_backward(const View& dy, const View& dx) {
+  const OpTimer timer("upsample_nearest2x_backward", dy, dx);
   check_windows("upsample_nearest2x", 2, dy, dx);
   gather(2, 1, dy, dx);
 }

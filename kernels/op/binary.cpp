@@ -5,6 +5,7 @@
 #include "kernels/cpu/isa/binary.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -29,6 +30,7 @@ const char* binary_name(Binary kind) {
 
 void binary(Binary kind, const View& a, const View& b, const View& y) {
   const char* op = binary_name(kind);
+  const OpTimer timer(op, a, b, y);
   check_strided(op, {"a", a});
   check_strided(op, {"b", b});
   check_dtype(op, {"b", b}, a.dtype);

@@ -5,6 +5,7 @@
 #include "kernels/cpu/convolution.h"
 #include "kernels/op/checks.h"
 #include "kernels/op/implementation.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -181,6 +182,7 @@ int64_t conv2d_packed_size(const Conv2dParams& params, const Shape& w, Conv2dPas
 }
 
 void conv2d_pack_weights(const Conv2dParams& params, const View& w, Conv2dPass pass, const View& packed) {
+  const OpTimer timer("conv2d_pack_weights", w, packed);
   check_dense("conv2d", {"w", w});
   check(w.dtype != DType::f64, "conv2d", "f64 weights are not packed");
   const ConvPass conv =
@@ -224,9 +226,12 @@ void conv2d_forward(const Conv2dParams& params, const View& x, const View& w, co
   check_term("residual", terms.residual, y.shape, x.dtype);
   if (x.dtype != DType::f64)
     check_workspace(workspace, conv2d_forward_workspace_bytes(params, x.shape, w.shape, bool(packed)));
+  OpTimer timer(
+      "conv2d_forward", [&] { return conv2d_flops(params, x.shape, w.shape); }, x, w, terms.residual, y);
   const Conv2dProblem problem{params, x.shape, w.shape, x.dtype, bool(terms.temb)};
-  choose("conv2d_forward", conv2d_forward_implementations(), problem)
-      .run(problem, x, w, terms, y, workspace, packed);
+  const auto& implementation = choose("conv2d_forward", conv2d_forward_implementations(), problem);
+  timer.method(implementation.name);
+  implementation.run(problem, x, w, terms, y, workspace, packed);
 }
 
 void conv2d_data_gradient(const Conv2dParams& params, const View& dy, const View& w, const View& dx,
@@ -238,9 +243,13 @@ void conv2d_data_gradient(const Conv2dParams& params, const View& dy, const View
   check_shape("conv2d", {"dy", dy}, conv2d_output_shape(params, dx.shape, w.shape));
   if (dy.dtype != DType::f64)
     check_workspace(workspace, conv2d_data_gradient_workspace_bytes(params, dx.shape, w.shape, bool(packed)));
+  OpTimer timer(
+      "conv2d_data_gradient", [&] { return conv2d_flops(params, dx.shape, w.shape); }, dy, w, dx);
   const Conv2dProblem problem{params, dx.shape, w.shape, dy.dtype, false};
-  choose("conv2d_data_gradient", conv2d_data_gradient_implementations(), problem)
-      .run(problem, dy, w, dx, workspace, packed);
+  const auto& implementation =
+      choose("conv2d_data_gradient", conv2d_data_gradient_implementations(), problem);
+  timer.method(implementation.name);
+  implementation.run(problem, dy, w, dx, workspace, packed);
 }
 
 void conv2d_weight_gradient(const Conv2dParams& params, const View& x, const View& dy, const View& dw,
@@ -254,9 +263,13 @@ void conv2d_weight_gradient(const Conv2dParams& params, const View& x, const Vie
   if (db) check_shape("conv2d", {"db", db}, {dw.shape[3]});
   if (x.dtype != DType::f64)
     check_workspace(workspace, conv2d_weight_gradient_workspace_bytes(params, x.shape, dw.shape));
+  OpTimer timer(
+      "conv2d_weight_gradient", [&] { return conv2d_flops(params, x.shape, dw.shape); }, x, dw, dy);
   const Conv2dProblem problem{params, x.shape, dw.shape, x.dtype, false};
-  choose("conv2d_weight_gradient", conv2d_weight_gradient_implementations(), problem)
-      .run(problem, x, dy, dw, db, workspace);
+  const auto& implementation =
+      choose("conv2d_weight_gradient", conv2d_weight_gradient_implementations(), problem);
+  timer.method(implementation.name);
+  implementation.run(problem, x, dy, dw, db, workspace);
 }
 
 std::span<const Conv2dForward> conv2d_forward_implementations() { return forwards; }

@@ -1,7 +1,10 @@
 #include "kernels/op/conv3d.h"
 
+#include <algorithm>
+
 #include "kernels/cpu/convolution.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -35,6 +38,12 @@ void check_pair(const char* name, const View& v, DType with) {
   check_dense("conv3d", {name, v});
   check((v.dtype == DType::f64) == (with == DType::f64), "conv3d", name, " is ", dtype_name(v.dtype),
         ", the activations are ", dtype_name(with), "; f64 goes with f64 only");
+}
+
+// Multiply-adds times two of any pass: each output is a sum over the taps and input channels.
+double flops_of(const View& y, const View& w) {
+  return 2.0 * static_cast<double>(y.numel()) *
+         static_cast<double>(w.numel() / std::max<int64_t>(1, w.dim(4)));
 }
 
 }  // namespace
@@ -78,6 +87,8 @@ void conv3d_forward(const Conv3dParams& params, const View& x, const View& w, co
   check_shape("conv3d", {"y", y}, conv3d_output_shape(params, x.shape, w.shape));
   if (bias) check_pair("bias", bias, x.dtype);
   if (bias) check_shape("conv3d", {"bias", bias}, {w.shape.back()});
+  const OpTimer timer(
+      "conv3d_forward", [&] { return flops_of(y, w); }, x, w, y);
   run_pass("conv3d", forward_pass(params, x.shape, w.shape, w), x, y, {bias, {}, {}}, workspace);
 }
 
@@ -88,6 +99,8 @@ void conv3d_data_gradient(const Conv3dParams& params, const View& dy, const View
   check_dense("conv3d", {"dx", dx});
   check_dtype("conv3d", {"dx", dx}, dy.dtype);
   check_shape("conv3d", {"dy", dy}, conv3d_output_shape(params, dx.shape, w.shape));
+  const OpTimer timer(
+      "conv3d_data_gradient", [&] { return flops_of(dy, w); }, dy, w, dx);
   run_pass("conv3d", data_pass(params, dx.shape, w.shape, w), dy, dx, {}, workspace);
 }
 
@@ -99,6 +112,8 @@ void conv3d_weight_gradient(const Conv3dParams& params, const View& x, const Vie
   check_dense("conv3d", {"dw", dw});
   check_dtype("conv3d", {"dw", dw}, x.dtype == DType::f64 ? DType::f64 : DType::f32);
   check_shape("conv3d", {"dy", dy}, conv3d_output_shape(params, x.shape, dw.shape));
+  const OpTimer timer(
+      "conv3d_weight_gradient", [&] { return flops_of(dy, dw); }, x, dw, dy);
   run_outer("conv3d", geometry_of(params, x.shape, dw.shape), x, dy, true, dw, workspace);
 }
 

@@ -1,7 +1,10 @@
 #include "kernels/op/conv_transpose2d.h"
 
+#include <algorithm>
+
 #include "kernels/cpu/convolution.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -35,6 +38,12 @@ void check_pair(const char* name, const View& v, DType with) {
   check_dense("conv_transpose2d", {name, v});
   check((v.dtype == DType::f64) == (with == DType::f64), "conv_transpose2d", name, " is ",
         dtype_name(v.dtype), ", the activations are ", dtype_name(with), "; f64 goes with f64 only");
+}
+
+// Multiply-adds times two of any pass: each input is added to the taps and channels that it reaches.
+double flops_of(const View& x, const View& w) {
+  return 2.0 * static_cast<double>(x.numel()) *
+         static_cast<double>(w.numel() / std::max<int64_t>(1, w.dim(2)));
 }
 
 }  // namespace
@@ -86,6 +95,8 @@ void conv_transpose2d_forward(const ConvTranspose2dParams& params, const View& x
   check_shape("conv_transpose2d", {"y", y}, conv_transpose2d_output_shape(params, x.shape, w.shape));
   if (bias) check_pair("bias", bias, x.dtype);
   if (bias) check_shape("conv_transpose2d", {"bias", bias}, {w.shape.back()});
+  const OpTimer timer(
+      "conv_transpose2d_forward", [&] { return flops_of(x, w); }, x, w, y);
   run_pass("conv_transpose2d", forward_pass(params, x.shape, w.shape, w), x, y, {bias, {}, {}}, workspace);
 }
 
@@ -96,6 +107,8 @@ void conv_transpose2d_data_gradient(const ConvTranspose2dParams& params, const V
   check_dense("conv_transpose2d", {"dx", dx});
   check_dtype("conv_transpose2d", {"dx", dx}, dy.dtype);
   check_shape("conv_transpose2d", {"dy", dy}, conv_transpose2d_output_shape(params, dx.shape, w.shape));
+  const OpTimer timer(
+      "conv_transpose2d_data_gradient", [&] { return flops_of(dx, w); }, dy, w, dx);
   run_pass("conv_transpose2d", data_pass(params, dx.shape, w.shape, w), dy, dx, {}, workspace);
 }
 
@@ -107,6 +120,8 @@ void conv_transpose2d_weight_gradient(const ConvTranspose2dParams& params, const
   check_dense("conv_transpose2d", {"dw", dw});
   check_dtype("conv_transpose2d", {"dw", dw}, x.dtype == DType::f64 ? DType::f64 : DType::f32);
   check_shape("conv_transpose2d", {"dy", dy}, conv_transpose2d_output_shape(params, x.shape, dw.shape));
+  const OpTimer timer(
+      "conv_transpose2d_weight_gradient", [&] { return flops_of(x, dw); }, x, dw, dy);
   run_outer("conv_transpose2d", geometry_of(params, x.shape, dw.shape), dy, x, false, dw, workspace);
 }
 

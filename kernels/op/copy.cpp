@@ -9,6 +9,7 @@
 #include "kernels/cpu/strided_loop.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -60,6 +61,7 @@ void run(const StridedLoop& loop, const From* x, To* y, int64_t begin, int64_t e
 }  // namespace
 
 void copy(const View& x, const View& y) {
+  const OpTimer timer("copy", x, y);
   check_any("copy", {"x", x});
   check_any("copy", {"y", y});
   check_shape("copy", {"y", y}, x.shape);
@@ -74,6 +76,7 @@ void copy(const View& x, const View& y) {
 }
 
 void fill(double value, const View& y) {
+  const OpTimer timer("fill", y);
   check_any("fill", {"y", y});
   View one{&value, DType::f64, Device::cpu, y.shape, y.shape};
   for (int i = 0; i < y.rank(); ++i) one.strides[i] = 0;

@@ -7,6 +7,7 @@
 #include "kernels/cpu/isa/dropout.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -16,6 +17,7 @@ constexpr int64_t chunk = 4096;  // elements, a multiple of the four that one Ph
 }  // namespace
 
 void dropout(const DropoutParams& params, const View& x, const View& y) {
+  const OpTimer timer("dropout", x, y);
   check_same("dropout", {{"x", x}, {"y", y}});
   check(x.rank() >= 1, "dropout", "expected (n, ...), found ", x.shape);
   check(params.p >= 0 && params.p < 1, "dropout", "p must be in [0, 1), found ", params.p);

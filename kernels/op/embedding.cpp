@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -45,6 +46,7 @@ void scatter(const View& index, const View& dy, const View& dtable, int64_t begi
 }  // namespace
 
 void embedding_forward(const View& table, const View& index, const View& y) {
+  const OpTimer timer("embedding_forward", index, y);
   const char* op = "embedding_forward";
   check_arguments(op, {"table", table}, index, {"y", y});
   check_dtype(op, {"y", y}, table.dtype);
@@ -58,6 +60,7 @@ void embedding_forward(const View& table, const View& index, const View& y) {
 }
 
 void embedding_backward(const View& index, const View& dy, const View& dtable) {
+  const OpTimer timer("embedding_backward", dy, index, dtable);
   const char* op = "embedding_backward";
   check_arguments(op, {"dtable", dtable}, index, {"dy", dy});
   check_dtype(op, {"dtable", dtable}, dy.dtype == DType::f64 ? DType::f64 : DType::f32);

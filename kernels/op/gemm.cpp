@@ -5,6 +5,7 @@
 #include "kernels/cpu/convolution.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -156,6 +157,9 @@ void gemm(const GemmParams& params, const View& a, const View& b, const GemmEpil
     check(terms.residual.strides == c.strides, "gemm", "the residual must have the strides of c");
     check_floats("residual", terms.residual, a.dtype);
   }
+  const OpTimer timer(
+      "gemm", [&] { return 2.0 * static_cast<double>(c.numel()) * static_cast<double>(p.k); }, a, b,
+      terms.residual, c);
   if (c.numel() == 0) return;
   if (a.dtype == DType::f64) return reference(params, a, b, terms, c, p);
   check(workspace.numel() * static_cast<int64_t>(dtype_size(workspace.dtype)) >=
@@ -221,6 +225,13 @@ void gemm_outer(const View& a, const View& b, const View& c, const View& sum, co
   check_shape("gemm_outer", {"c", c}, {k, n});
   check_dtype("gemm_outer", {"c", c}, a.dtype == DType::f64 ? DType::f64 : DType::f32);
   if (sum) check_shape("gemm_outer", {"sum", sum}, {n});
+  const OpTimer timer(
+      "gemm_outer",
+      [&] {
+        return 2.0 * static_cast<double>(c.numel()) *
+               static_cast<double>(a.numel() / std::max<int64_t>(1, k));
+      },
+      a, c, b);
   ConvGeometry geometry;
   geometry.axes[2].fine = geometry.axes[2].coarse = n ? b.numel() / n : 0;
   if (a.dtype == DType::f64) {

@@ -6,6 +6,7 @@
 #include "kernels/cpu/isa/group_norm_silu.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -105,6 +106,7 @@ int64_t group_norm_silu_workspace_bytes(const GroupNormParams&, const Shape& x, 
 void group_norm_silu_forward(const GroupNormParams& params, const GroupNormInputs& in, const View& y,
                              const View& mean, const View& rstd, const View& workspace) {
   const char* op = "group_norm_silu_forward";
+  const OpTimer timer(op, in.x, in.scale_shift, y);
   GroupNormJob job = make_job(op, params, in, mean, rstd, workspace);
   check_same(op, {{"x", in.x}, {"y", y}});
   job.y = y;
@@ -129,6 +131,7 @@ void group_norm_silu_backward(const GroupNormParams& params, const GroupNormInpu
                               const View& rstd, const View& dy, const GroupNormGradients& gradients,
                               const View& workspace) {
   const char* op = "group_norm_silu_backward";
+  const OpTimer timer(op, in.x, dy, gradients.dx, gradients.dscale_shift);
   GroupNormJob job = make_job(op, params, in, mean, rstd, workspace);
   check_same(op, {{"x", in.x}, {"dy", dy}});
   job.dy = dy;

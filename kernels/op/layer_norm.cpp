@@ -6,6 +6,7 @@
 #include "kernels/cpu/isa/layer_norm.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -70,6 +71,7 @@ int64_t layer_norm_backward_workspace_bytes(const Shape& x, DType dtype) {
 
 void layer_norm_forward(const LayerNormInputs& in, double eps, const View& y, const View& mean,
                         const View& rstd) {
+  const OpTimer timer("layer_norm_forward", in.x, y);
   const char* op = "layer_norm_forward";
   LayerNormJob job = make_job(op, in, mean, rstd);
   check_same(op, {{"x", in.x}, {"y", y}});
@@ -82,6 +84,7 @@ void layer_norm_forward(const LayerNormInputs& in, double eps, const View& y, co
 
 void layer_norm_backward(const LayerNormInputs& in, const View& mean, const View& rstd, const View& dy,
                          const LayerNormGradients& gradients, const View& workspace) {
+  const OpTimer timer("layer_norm_backward", in.x, dy, gradients.dx);
   const char* op = "layer_norm_backward";
   LayerNormJob job = make_job(op, in, mean, rstd);
   check_same(op, {{"x", in.x}, {"dy", dy}});

@@ -7,6 +7,7 @@
 #include "kernels/cpu/isa/mse_loss.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -41,6 +42,7 @@ size_t mse_workspace_bytes(const View& a) {
 }
 
 void mse_forward(const View& a, const View& b, const View& y, void* workspace) {
+  const OpTimer timer("mse_forward", a, b);
   check_same("mse_loss", {{"a", a}, {"b", b}});
   const Sizes s = sizes_of(a);
   check_losses(y, a);
@@ -65,6 +67,7 @@ void mse_forward(const View& a, const View& b, const View& y, void* workspace) {
 }
 
 void mse_backward(const View& a, const View& b, const View& dy, const View& da) {
+  const OpTimer timer("mse_backward", a, b, da);
   check_same("mse_loss", {{"a", a}, {"b", b}, {"da", da}});
   const Sizes s = sizes_of(a);
   check_losses(dy, a);

@@ -9,6 +9,7 @@
 #include "kernels/cpu/isa/accumulate.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -54,6 +55,7 @@ int64_t grain_for(int64_t row) { return grain_elements / std::max<int64_t>(1, ro
 }  // namespace
 
 void pad2d_forward(const Pad2dParams& p, const View& x, const View& y) {
+  const OpTimer timer("pad2d_forward", x, y);
   check_pad(p, x, y);
   const int64_t h = x.shape[1], w = x.shape[2], c = x.shape[3], ho = y.shape[1], wo = y.shape[2];
   const size_t pixel = static_cast<size_t>(c) * dtype_size(x.dtype);
@@ -80,6 +82,7 @@ void pad2d_forward(const Pad2dParams& p, const View& x, const View& y) {
 }
 
 void pad2d_backward(const Pad2dParams& p, const View& dy, const View& dx) {
+  const OpTimer timer("pad2d_backward", dy, dx);
   check_pad(p, dx, dy);
   const int64_t h = dx.shape[1], w = dx.shape[2], c = dx.shape[3], ho = dy.shape[1], wo = dy.shape[2];
   if (p.mode == PadMode::zero) {

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -40,6 +41,7 @@ void sum_of(const View& x, const View& sum, int64_t pixels, int64_t channels) {
 }  // namespace
 
 void pixel_sum(const View& x, const View& sum) {
+  const OpTimer timer("pixel_sum", x, sum);
   check_dense("pixel_sum", {"x", x});
   check_dense("pixel_sum", {"sum", sum});
   check(x.rank() >= 2, "pixel_sum", "x must be (n, ..., c), found ", x.shape);

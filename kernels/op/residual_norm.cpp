@@ -7,6 +7,7 @@
 #include "kernels/cpu/isa/residual_norm.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -29,6 +30,7 @@ double get(const View& v, int64_t i) {
 }  // namespace
 
 void residual_norm_forward(ResidualKind kind, const View& y, const View& a, const View& loss) {
+  const OpTimer timer("residual_norm_forward", y, a);
   check_pair("residual_norm_forward", y, a, loss);
   const auto sum_of_squares = active<ResidualNormKernels>().sum_of_squares;
   const int64_t n = a.dim(0), size = n == 0 ? 0 : a.numel() / n;
@@ -48,6 +50,7 @@ void residual_norm_forward(ResidualKind kind, const View& y, const View& a, cons
 
 void residual_norm_backward(ResidualKind kind, const View& y, const View& a, const View& loss,
                             const View& dloss, const View& da) {
+  const OpTimer timer("residual_norm_backward", y, a, da);
   check_pair("residual_norm_backward", y, a, loss);
   check_same("residual_norm_backward", {{"loss", loss}, {"dloss", dloss}});
   check_same("residual_norm_backward", {{"a", a}, {"da", da}});

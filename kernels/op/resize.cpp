@@ -8,6 +8,7 @@
 #include "kernels/cpu/isa/resize.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -148,6 +149,7 @@ void resize_transpose_table(const View& first, const View& count, const View& we
 }
 
 void resize_axis(const View& x, const View& first, const View& count, const View& weight, const View& y) {
+  const OpTimer timer("resize_axis", x, y);
   check_dense("resize", {"x", x});
   check_dense("resize", {"y", y});
   check_table(first, count, weight);

@@ -7,6 +7,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
 #include "kernels/op/predict_x0.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -40,6 +41,7 @@ void for_each_chunk(std::span<const SamplerStep> steps, const View& x, Body body
 
 void sampler_step(std::span<const SamplerStep> steps, const SamplerArrays& arrays) {
   const auto& [x, output, noise, gradient, x0, next] = arrays;
+  const OpTimer timer("sampler_step", x, output, noise, gradient, x0, next);
   check_same("sampler_step", {{"x", x}, {"output", output}, {"next", next}});
   if (noise) check_same("sampler_step", {{"x", x}, {"noise", noise}});
   if (gradient) check_same("sampler_step", {{"x", x}, {"gradient", gradient}});
@@ -52,6 +54,7 @@ void sampler_step(std::span<const SamplerStep> steps, const SamplerArrays& array
 
 void predict_x0_forward(std::span<const SamplerStep> steps, const View& x, const View& output,
                         const View& x0) {
+  const OpTimer timer("predict_x0_forward", x, output, x0);
   check_same("predict_x0_forward", {{"x", x}, {"output", output}, {"x0", x0}});
   check_steps("predict_x0_forward", steps, x);
   const auto run = active<SamplerStepKernels>().x0_forward;
@@ -62,6 +65,7 @@ void predict_x0_forward(std::span<const SamplerStep> steps, const View& x, const
 
 void predict_x0_backward(std::span<const SamplerStep> steps, const View& x, const View& output,
                          const View& dx0, const View& dx, const View& doutput) {
+  const OpTimer timer("predict_x0_backward", x, output, dx0, dx, doutput);
   check_same("predict_x0_backward", {{"x", x}, {"output", output}, {"dx0", dx0}});
   if (dx) check_same("predict_x0_backward", {{"x", x}, {"dx", dx}});
   if (doutput) check_same("predict_x0_backward", {{"x", x}, {"doutput", doutput}});

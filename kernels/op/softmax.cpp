@@ -6,6 +6,7 @@
 #include "kernels/cpu/isa/softmax.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -25,6 +26,7 @@ struct Rows {
 }  // namespace
 
 void softmax_forward(const View& x, const View& y) {
+  const OpTimer timer("softmax_forward", x, y);
   check_same("softmax_forward", {{"x", x}, {"y", y}});
   const Rows rows("softmax_forward", x);
   const auto run = active<SoftmaxKernels>().forward;
@@ -32,6 +34,7 @@ void softmax_forward(const View& x, const View& y) {
 }
 
 void softmax_backward(const View& y, const View& dy, const View& dx) {
+  const OpTimer timer("softmax_backward", y, dy, dx);
   check_same("softmax_backward", {{"y", y}, {"dy", dy}, {"dx", dx}});
   const Rows rows("softmax_backward", y);
   const auto run = active<SoftmaxKernels>().backward;

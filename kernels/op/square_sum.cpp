@@ -7,6 +7,7 @@
 #include "kernels/cpu/isa/square_sum.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -22,6 +23,7 @@ int64_t square_sum_workspace_bytes(int64_t numel) {
 }
 
 double square_sum(const View& x, const View& workspace) {
+  const OpTimer timer("square_sum", x);
   check_dense("square_sum", {"x", x});
   const int64_t n = x.numel(), chunks = chunks_of(n);
   check(workspace && workspace.numel() * static_cast<int64_t>(dtype_size(workspace.dtype)) >=

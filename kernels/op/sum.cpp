@@ -9,6 +9,7 @@
 #include "kernels/cpu/isa/sum.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -151,6 +152,7 @@ size_t sum_workspace_bytes(const View& x, const Shape& y) {
 }
 
 void sum(const View& x, double scale, const View& y, void* workspace) {
+  const OpTimer timer("sum", x, y);
   check_dense("sum", {"x", x});
   check_dense("sum", {"y", y});
   check(y.dtype == x.dtype || (x.dtype == DType::bf16 && y.dtype == DType::f32), "sum", "y is ",

@@ -4,6 +4,7 @@
 #include "kernels/cpu/isa/unary.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
@@ -38,6 +39,7 @@ UnarySaves unary_saves(Unary kind) {
 }
 
 void unary_forward(const UnaryParams& params, const View& x, const View& y) {
+  const OpTimer timer(unary_name(params.kind), x, y);
   check_same(unary_name(params.kind), {{"x", x}, {"y", y}});
   const auto run = active<UnaryKernels>().forward;
   parallel_for(x.numel(), grain,
@@ -45,6 +47,7 @@ void unary_forward(const UnaryParams& params, const View& x, const View& y) {
 }
 
 void unary_backward(const UnaryParams& params, const View& saved, const View& dy, const View& dx) {
+  const OpTimer timer(unary_name(params.kind), saved, dy, dx);
   check_same(unary_name(params.kind), {{"saved", saved}, {"dy", dy}, {"dx", dx}});
   const auto run = active<UnaryKernels>().backward;
   parallel_for(dy.numel(), grain, [&](int64_t begin, int64_t end) {

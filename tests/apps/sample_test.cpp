@@ -255,5 +255,18 @@ TEST_F(Sample, BenchWritesItsRows) {
   }
 }
 
+TEST_F(Sample, ProfileIsPrintedAndTraced) {
+  const Outcome outcome =
+      run_program(folder_, "tw-sample", {"--model", model(), "--num", "1", "--steps", "3", "--save-tensor",
+                                         at("s.safetensors"), "--profile", at("trace.json")});
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  for (const char* text : {"profile of", "conv2d_forward", "sampler_step", "between ops"})
+    EXPECT_THAT(outcome.errors, HasSubstr(text));
+  const auto trace = nlohmann::json::parse(text_of(folder_ / "trace.json"));
+  int steps = 0;
+  for (const auto& event : trace["traceEvents"]) steps += event["name"] == "sampler_step";
+  EXPECT_EQ(steps, 3);
+}
+
 }  // namespace
 }  // namespace tw
