@@ -1,7 +1,5 @@
 #include "apps/report/html.h"
 
-#include <regex>
-
 #include "apps/image/gif.h"
 #include "tests/apps/image/test_image.h"
 
@@ -10,6 +8,12 @@ namespace {
 
 using testing::HasSubstr;
 using testing::Not;
+
+int count(const std::string& text, const std::string& part) {
+  int found = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+  return found;
+}
 
 TEST(HtmlReport, HoldsEverythingAndAsksForNothing) {
   const TemporaryFolder folder;
@@ -30,11 +34,9 @@ TEST(HtmlReport, HoldsEverythingAndAsksForNothing) {
   EXPECT_THAT(html, Not(HasSubstr("http")));
   EXPECT_THAT(html, HasSubstr("prefers-color-scheme:dark"));
   for (const char* tag : {"section", "figure", "table", "div", "dl", "pre"}) {
-    const auto count = [&](const std::string& pattern) {
-      const std::regex expression(pattern);
-      return std::distance(std::sregex_iterator(html.begin(), html.end(), expression), {});
-    };
-    EXPECT_EQ(count(std::string("<") + tag + "[ >]"), count(std::string("</") + tag + ">")) << tag;
+    const std::string name = tag;
+    EXPECT_EQ(count(html, "<" + name + " ") + count(html, "<" + name + ">"), count(html, "</" + name + ">"))
+        << tag;
   }
   report.write(folder / "report.html");
   EXPECT_EQ(std::filesystem::file_size(folder / "report.html"), html.size());
