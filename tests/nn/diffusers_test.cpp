@@ -3,12 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 #include "nn/unet/config_json.h"
 #include "tensor/io/safetensors.h"
 #include "tests/random_tensor.h"
+#include "tests/shared_folder.h"
 
 namespace tw {
 namespace {
@@ -93,10 +93,7 @@ TEST(DiffusersConfig, WhatIsNotSupportedIsNamed) {
 }
 
 TEST(DiffusersFolder, AModelOfTheReferenceComputesWhatItDidThere) {
-  const char* set = std::getenv("TW_SHARED");
-  const std::filesystem::path folder =
-      (set ? std::filesystem::path(set) : std::filesystem::path(TW_SOURCE_DIR) / ".." / "shared") /
-      "fixtures" / "diffusers_ddpm_modern";
+  const std::filesystem::path folder = shared_folder("fixtures/diffusers_ddpm_modern");
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is not here";
   const auto net = load_diffusers_unet(folder.string());
   const SafeTensors expected = load_safetensors((folder / "expected.safetensors").string());

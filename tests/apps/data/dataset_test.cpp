@@ -7,6 +7,7 @@
 #include "apps/image/png.h"
 #include "tensor/io/npy.h"
 #include "tests/apps/image/test_image.h"
+#include "tests/shared_folder.h"
 
 namespace tw {
 namespace {
@@ -214,7 +215,8 @@ TEST(NpyData, ReadsBytesAndFloats) {
   save_npy(folder / "g.npy", Tensor::from(std::vector<float>{0, 255}, {1, 1, 2}));
   EXPECT_THAT(data_error([&] { open_dataset("npy:" + (folder / "g.npy")); }), HasSubstr("255"));
   save_npy(folder / "r.npy", Tensor::from(std::vector<float>{0, 1}, {2}));
-  EXPECT_THAT(data_error([&] { open_dataset("npy:" + (folder / "r.npy")); }), HasSubstr("has the shape (2,)"));
+  EXPECT_THAT(data_error([&] { open_dataset("npy:" + (folder / "r.npy")); }),
+              HasSubstr("has the shape (2,)"));
 }
 
 TEST(OpenDataset, UnknownKindsSayWhatIsExpected) {
@@ -230,8 +232,8 @@ TEST(OpenDataset, UnknownKindsSayWhatIsExpected) {
 }
 
 TEST(RealData, Cifar10Sheets) {
-  const std::string folder = real_data("cifar10");
-  if (folder.empty()) GTEST_SKIP() << "no real data ($TW_DATA or ../shared/data)";
+  const std::string folder = shared_folder("data/cifar10");
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is not here";
   const auto data = open_dataset("tiles:" + folder + ",32");
   EXPECT_EQ(data->size(), 10000);
   EXPECT_EQ(data->classes(), 10);
@@ -240,8 +242,8 @@ TEST(RealData, Cifar10Sheets) {
 }
 
 TEST(RealData, MnistTestSet) {
-  const std::string folder = real_data("mnist");
-  if (folder.empty()) GTEST_SKIP() << "no real data ($TW_DATA or ../shared/data)";
+  const std::string folder = shared_folder("data/mnist");
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is not here";
   const auto data = open_dataset("idx:" + folder + "/t10k-images-idx3-ubyte.gz", {.resolution = 32});
   EXPECT_EQ(data->size(), 10000);
   EXPECT_EQ(data->classes(), 10);
@@ -250,8 +252,8 @@ TEST(RealData, MnistTestSet) {
 }
 
 TEST(RealData, PhotographsOfMixedSizesAndKinds) {
-  const std::string folder = real_data("natural");
-  if (folder.empty()) GTEST_SKIP() << "no real data ($TW_DATA or ../shared/data)";
+  const std::string folder = shared_folder("data/natural");
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is not here";
   EXPECT_THAT(data_error([&] { open_dataset("folder:" + folder); }), HasSubstr("--resolution"));
   const auto data = open_dataset("folder:" + folder, {.resolution = 64});
   EXPECT_EQ(data->size(), 116);

@@ -6,6 +6,7 @@
 
 #include "apps/image/read_image.h"
 #include "tests/apps/image/test_image.h"
+#include "tests/shared_folder.h"
 
 namespace tw {
 namespace {
@@ -169,8 +170,8 @@ TEST(ReadImage, TellsFormatsByContentAndNamesTheFile) {
 }
 
 TEST(ReadImage, RealPhotographs) {
-  const std::string natural = real_data("natural");
-  if (natural.empty()) GTEST_SKIP() << "no real data ($TW_DATA or ../shared/data)";
+  const std::string natural = shared_folder("data/natural");
+  if (!std::filesystem::exists(natural)) GTEST_SKIP() << natural << " is not here";
   const Image grey = read_image(natural + "/set12_01.png");
   EXPECT_EQ(grey.channels, 1);
   EXPECT_EQ(grey.bit_depth, 8);

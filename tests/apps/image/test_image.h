@@ -59,11 +59,4 @@ std::string data_error(F&& f) {
   return "";
 }
 
-// A folder of the shared real data, or "" where it is missing: the test should then skip.
-inline std::string real_data(const std::string& folder) {
-  const char* variable = std::getenv("TW_DATA");
-  const std::filesystem::path root = variable ? variable : TW_SOURCE_DIR "/../shared/data";
-  return std::filesystem::is_directory(root / folder) ? (root / folder).string() : "";
-}
-
 }  // namespace tw

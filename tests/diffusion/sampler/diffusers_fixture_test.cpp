@@ -1,11 +1,8 @@
-// A small diffusers model with random weights, sampled by diffusers and by us from the same noise. The
-// fixture is not part of the source tree: TW_FIXTURES names its folder, else it is looked for beside the
-// tree; without it this skips.
+// A small diffusers model with random weights, sampled by diffusers and by us from the same noise.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 
 #include "diffusion/sampler/ddim.h"
@@ -14,15 +11,12 @@
 #include "nn/unet/unet.h"
 #include "tensor/io/safetensors.h"
 #include "tests/random_tensor.h"
+#include "tests/shared_folder.h"
 
 namespace tw {
 namespace {
 
-std::filesystem::path fixture() {
-  const char* folder = std::getenv("TW_FIXTURES");
-  return std::filesystem::path(folder ? folder : TW_SOURCE_DIR "/../shared/fixtures") /
-         "diffusers_ddpm_modern";
-}
+std::filesystem::path fixture() { return shared_folder("fixtures/diffusers_ddpm_modern"); }
 
 class DiffusersFixture : public testing::Test {
  protected:
