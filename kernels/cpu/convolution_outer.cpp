@@ -1,4 +1,4 @@
-// The weight gradient: the chunks of the grid one after the other, the tiles of each shared by the threads.
+// The weight gradient: the tiles are shared by the threads, each of which runs over all chunks of the grid.
 #include <algorithm>
 #include <cstring>
 
@@ -9,12 +9,16 @@
 namespace tw::kernels {
 namespace {
 
+constexpr int64_t chunk_floats = 393216;   // of both operands
+constexpr int64_t serial_below = 1 << 18;  // multiply-adds that are not worth a second thread
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 // Extents of a full chunk, from the shape alone: they decide the order of the additions.
 OuterChunk full_chunk(const TapOuter& g) {
-  const int64_t pixels = g.gathered_channels + g.dense_channels > 512 ? 256 : 512;
+  const int64_t pixels =
+      std::clamp<int64_t>(chunk_floats / (g.gathered_channels + g.dense_channels), 256, 1024);
   const int64_t rows = g.axes[1].grid, columns = g.axes[2].grid;
   OuterChunk c;
   c.columns = ceil_div(columns, ceil_div(columns, pixels));
@@ -24,58 +28,120 @@ OuterChunk full_chunk(const TapOuter& g) {
   return c;
 }
 
-struct Sizes {
-  int64_t gathered, dense;
+// The chunk that begins where `c` does.
+OuterChunk chunk_from(const TapOuter& g, const OuterChunk& full, OuterChunk c) {
+  c.slices = std::min(full.slices, g.slices() - c.slice);
+  c.rows = std::min(full.rows, g.axes[1].grid - c.row);
+  c.columns = std::min(full.columns, g.axes[2].grid - c.column);
+  return c;
+}
+
+// The last one is followed by one that begins at slice g.slices().
+OuterChunk chunk_after(const TapOuter& g, const OuterChunk& full, OuterChunk c) {
+  if ((c.column += full.columns) >= g.axes[2].grid) {
+    c.column = 0;
+    if ((c.row += full.rows) >= g.axes[1].grid) {
+      c.row = 0;
+      c.slice = std::min(c.slice + full.slices, g.slices());
+    }
+  }
+  return chunk_from(g, full, c);
+}
+
+// A thread's tiles, with the row blocks and column panels that it copies for itself: nothing is shared, as
+// lines that another core has just written cost more than copying them again.
+struct Share {
+  int64_t begin, end, block_begin, block_end, panel_begin, panel_end;
 };
 
-// Floats of the two operands; panels are padded to the wider of the two block widths.
-Sizes sizes_of(const TapOuter& g, const OuterChunk& c, const TapOuterKernels& kernels) {
-  const int64_t moved = g.dense_rows ? kernels.columns_per_tile : kernels.rows_per_tile;
-  const int64_t still = g.dense_rows ? kernels.rows_per_tile : kernels.columns_per_tile;
-  return {round_up(g.gathered_channels, moved) * c.slices * g.axes[0].taps * gathered_rows(g, c) *
-              gathered_columns(g, c),
-          round_up(g.dense_channels, still) * c.slices * c.rows * c.columns};
+Share share_of(const TapOuter& g, const TapOuterKernels& kernels, int64_t slot, int64_t slots) {
+  const int64_t blocks = row_blocks(g, kernels.rows_per_tile, kernels.row_unit).count, taps = g.taps();
+  const int64_t tiles = ceil_div(g.column_channels(), kernels.columns_per_tile) * blocks * taps;
+  Share s{tiles * slot / slots, tiles * (slot + 1) / slots, 0, blocks, 0, 0};
+  s.panel_begin = s.begin / (taps * blocks);
+  s.panel_end = ceil_div(s.end, taps * blocks);
+  if (s.panel_end == s.panel_begin + 1) {
+    s.block_begin = s.begin / taps % blocks;
+    s.block_end = (s.end - 1) / taps % blocks + 1;
+  }
+  return s;
+}
+
+int64_t slots_of(const TapOuter& g, const TapOuterKernels& kernels) {
+  const int64_t work =
+      g.slices() * g.axes[1].grid * g.axes[2].grid * g.taps() * g.row_channels() * g.column_channels();
+  const Share all = share_of(g, kernels, 0, 1);
+  return work < serial_below ? 1 : std::min<int64_t>(thread_count(), all.end);
+}
+
+struct Sizes {
+  int64_t rows, columns;
+};
+
+// Floats of a thread's two operands.
+Sizes sizes_of(const TapOuter& g, const Share& s, const TapOuterKernels& kernels) {
+  const OuterChunk c = full_chunk(g);
+  const SourceBox box = source_box(g, c);
+  // Chunks in the middle touch a border on either side.
+  const auto most = [](int64_t extent, int64_t count, const TapAxis& a) {
+    return std::min(extent, (count - 1) * a.source_step + (a.taps - 1) * a.offset_step + 1);
+  };
+  const int64_t gathered =
+      box.planes * most(g.axes[1].source, c.rows, g.axes[1]) * most(g.axes[2].source, c.columns, g.axes[2]);
+  const int64_t dense = c.slices * c.rows * c.columns;
+  const int64_t unit = kernels.row_unit, width = kernels.columns_per_tile;
+  const RowBlocks blocks = row_blocks(g, kernels.rows_per_tile, unit);
+  const int64_t rows = blocks.begin(s.block_end) - blocks.begin(s.block_begin);
+  return {round_up(rows * (g.dense_rows ? dense : gathered), chunk),
+          (s.panel_end - s.panel_begin) * width * (g.dense_rows ? gathered : dense)};
+}
+
+int64_t slot_floats(const TapOuter& g, int64_t slots, const TapOuterKernels& kernels) {
+  int64_t most = 0;
+  for (int64_t slot = 0; slot < slots; ++slot) {
+    const Sizes sizes = sizes_of(g, share_of(g, kernels, slot, slots), kernels);
+    most = std::max(most, round_up(sizes.rows + sizes.columns, chunk));
+  }
+  return most;
+}
+
+bool empty(const TapOuter& g) {
+  return g.slices() * g.axes[1].grid * g.axes[2].grid * g.row_channels() * g.column_channels() == 0;
 }
 
 }  // namespace
 
 int64_t workspace_size(const TapOuter& g) {
-  if (g.slices() * g.axes[1].grid * g.axes[2].grid == 0) return 0;
-  const Sizes sizes = sizes_of(g, full_chunk(g), active<TapOuterKernels>());
-  return round_up(sizes.gathered, chunk) + sizes.dense;
+  if (empty(g)) return 0;
+  const auto& kernels = active<TapOuterKernels>();
+  const int64_t slots = slots_of(g, kernels);
+  return slots * slot_floats(g, slots, kernels);
 }
 
 void run_outer(const TapOuter& g, float* workspace) {
+  if (empty(g)) {
+    std::memset(g.gradient, 0,
+                static_cast<size_t>(g.taps() * g.row_channels() * g.column_channels()) * sizeof(float));
+    if (g.dense_sum) std::memset(g.dense_sum, 0, static_cast<size_t>(g.dense_channels) * sizeof(float));
+    return;
+  }
   const auto& kernels = active<TapOuterKernels>();
-  const int64_t rows = g.axes[1].grid, columns = g.axes[2].grid;
-  std::memset(g.gradient, 0,
-              static_cast<size_t>(g.taps() * g.row_channels() * g.column_channels()) * sizeof(float));
-  if (g.dense_sum) std::memset(g.dense_sum, 0, static_cast<size_t>(g.dense_channels) * sizeof(float));
-  if (g.slices() * rows * columns == 0) return;
-
+  const int64_t slots = slots_of(g, kernels), floats = slot_floats(g, slots, kernels);
   const OuterChunk full = full_chunk(g);
-  float* gathered = workspace;
-  float* dense = workspace + round_up(sizes_of(g, full, kernels).gathered, chunk);
-  const int64_t row_blocks = ceil_div(g.row_channels(), kernels.rows_per_tile);
-  const int64_t tiles = row_blocks * g.taps() * ceil_div(g.column_channels(), kernels.columns_per_tile);
-  OuterChunk c;
-  for (c.slice = 0; c.slice < g.slices(); c.slice += full.slices)
-    for (c.row = 0; c.row < rows; c.row += full.rows)
-      for (c.column = 0; c.column < columns; c.column += full.columns) {
-        c.slices = std::min(full.slices, g.slices() - c.slice);
-        c.rows = std::min(full.rows, rows - c.row);
-        c.columns = std::min(full.columns, columns - c.column);
-        const int64_t moved_lines = c.slices * g.axes[0].taps * gathered_rows(g, c),
-                      lines = c.slices * c.rows;
-        parallel_for(moved_lines + lines, 2, [&](int64_t begin, int64_t end) {
-          if (begin < moved_lines) kernels.pack_gathered(g, c, gathered, begin, std::min(end, moved_lines));
-          if (end > moved_lines)
-            kernels.pack_dense(g, c, dense, std::max<int64_t>(begin - moved_lines, 0), end - moved_lines);
-        });
-        parallel_for(tiles, 4, [&](int64_t begin, int64_t end) {
-          kernels.multiply(g, c, gathered, dense, begin, end);
-        });
+  parallel_for(slots, 1, [&](int64_t slot_begin, int64_t slot_end) {
+    for (int64_t slot = slot_begin; slot < slot_end; ++slot) {
+      const Share s = share_of(g, kernels, slot, slots);
+      float* rows = workspace + slot * floats;
+      float* columns = rows + sizes_of(g, s, kernels).rows;
+      OuterChunk c = chunk_from(g, full, {}), next = c;
+      for (bool first = true; c.slice < g.slices(); c = next, first = false) {
+        next = chunk_after(g, full, c);
+        kernels.pack_rows(g, c, s.block_begin, s.block_end, rows);
+        kernels.pack_columns(g, c, s.panel_begin, s.panel_end, columns);
+        kernels.multiply(g, c, next.slice < g.slices() ? next : c, rows, columns, s.begin, s.end, first);
       }
+    }
+  });
 }
 
 TapOuter outer_product(const ConvGeometry& geometry, const View& fine, const View& coarse) {

@@ -39,6 +39,9 @@ std::vector<Case> cases() {
       {"several depth blocks", {1, 4, 5, 160}, {3, 3, 160, 48}, Conv2dParams::same(3)},
       {"depth cut inside a tap", {1, 3, 3, 1300}, {1, 2, 1300, 17}, {}},
       {"wide row", {1, 2, 600, 4}, {3, 3, 4, 5}, Conv2dParams::same(3)},
+      {"row cut into pieces", {1, 1, 2100, 3}, {1, 3, 3, 5}, {.pad_left = 1, .pad_right = 1}},
+      {"many small maps", {40, 6, 6, 4}, {3, 3, 4, 5}, Conv2dParams::same(3)},
+      {"64 channels", {1, 3, 4, 64}, {3, 3, 64, 64}, Conv2dParams::same(3)},
   };
 }
 
