@@ -66,6 +66,7 @@ std::vector<double> time_sampling(tw::UNet& network, const Job& job, int64_t bat
   };
   options.scope = tw::planned_steps(std::make_shared<tw::PlannedArena>());
   network.freeze();
+  network.keep_only_packed(job.mode == "sample" ? tw::WeightUse::sampling : tw::WeightUse::guided_sampling);
   network.evaluate();
   tw::DrawSettings settings;
   settings.height = settings.width = config.resolution;

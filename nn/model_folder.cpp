@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "nn/named_tensors.h"
@@ -27,6 +28,24 @@ Json parse(const std::string& text, const std::string& where) {
   } catch (const Json::exception& error) {
     fail_data(where, "is not JSON: ", error.what());
   }
+}
+
+// As load_state, but tensor by tensor: never more in memory than the network and one tensor of the file.
+void load_weights(UNet& network, const SafeTensorsFile& file, const std::string& where, DType weights) {
+  const AllocatorScope scope(system_allocator());  // weights live long
+  std::set<std::string> known;
+  for (Parameter& parameter : network.parameters()) {
+    std::map<std::string, Tensor> found;
+    if (file.contains(parameter.name) && SafeTensorsFile::can_load(file.entry(parameter.name)))
+      found[parameter.name] = file.load(parameter.name);
+    const Tensor& value = named_tensor(where, found, parameter.name, parameter.value.shape());
+    parameter.value.mutable_value() = value.to(weights);
+    known.insert(parameter.name);
+  }
+  for (const SafeTensorsEntry& entry : file.entries())
+    if (SafeTensorsFile::can_load(entry) && !known.contains(entry.name))
+      fail_data(where, "tensor '", entry.name, "' ", file.load(entry.name).shape(),
+                " belongs to no layer of the network");
 }
 
 }  // namespace
@@ -65,8 +84,7 @@ ModelFolder load_model_folder(const std::string& folder, DType weights) {
   if (!config.contains("network")) fail_data(config_file, "has no \"network\"");
   model.network =
       std::make_unique<UNet>(unet_config_from_json(config["network"].dump(), config_file), std::nullopt);
-  model.network->to(weights);
-  load_state(*model.network, load_safetensors(weights_file).tensors, weights_file);
+  load_weights(*model.network, SafeTensorsFile(weights_file), weights_file, weights);
   return model;
 }
 

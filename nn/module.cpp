@@ -33,6 +33,7 @@ int64_t Module::parameter_count() const {
 }
 
 void Module::initialise(uint64_t seed) {
+  const AllocatorScope scope(system_allocator());
   for (Parameter& p : parameters()) {
     const DType dtype = p.value.dtype();
     p.value.mutable_value() = initial_values(p.initialiser, p.value.shape(), seed, p.name).to(dtype);
@@ -48,16 +49,23 @@ void Module::freeze(bool on) {
   for (Parameter& p : parameters()) p.value.set_requires_grad(!on);
 }
 
+void Module::keep_only_packed(WeightUse use) {
+  for (const auto& [name, module] : children_) module->keep_only_packed(use);
+}
+
 void Module::clear_gradients() {
   for (Parameter& p : parameters()) p.value.clear_grad();
 }
 
 void Module::to(DType dtype) {
+  const AllocatorScope scope(system_allocator());
   for (Parameter& p : parameters()) p.value.mutable_value() = p.value.value().to(dtype);
 }
 
 Var Module::parameter(const std::string& name, const Shape& shape, const Initialiser& initialiser) {
   check_new(name);
+  const AllocatorScope scope(
+      system_allocator());  // it lives as long as the network: the pool has no use for it
   parameters_.push_back({name, Var::leaf(Tensor::empty(shape)), initialiser});
   return parameters_.back().value;
 }

@@ -15,6 +15,8 @@
 
 namespace tw {
 
+enum class WeightUse;  // autograd/ops/conv2d.h
+
 struct Parameter {
   std::string name;
   Var value;  // a handle: changing its tensor changes the module's
@@ -47,6 +49,10 @@ class Module {
 
   // The name under which the parent registered it: what it allocates carries this name in memory plans.
   const std::string& name() const { return name_; }
+
+  // Of a frozen network: weights that layers pack are given back layer by layer as they are packed, which
+  // halves what sampling holds. Reading such a parameter then throws.
+  virtual void keep_only_packed(WeightUse use);
 
   // With frozen parameters nothing is recorded or saved for their gradients (DPS, feature extraction).
   void freeze(bool on = true);

@@ -1,5 +1,7 @@
 #include "tensor/storage.h"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <utility>
 
@@ -11,17 +13,46 @@
 namespace tw {
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t map_from = SIZE_MAX;  // the sanitizer guards what malloc returns, not mappings
+#else
+constexpr size_t map_from = size_t{1} << 20;
+#endif
+constexpr size_t huge_page = size_t{1} << 21;
+
+size_t whole_pages(size_t bytes) { return (bytes + 4095) / 4096 * 4096; }
+
+// A mapping of its own, from a huge page's boundary on so that it can lie on huge pages; null if refused.
+void* map_block(size_t bytes) {
+  const size_t size = whole_pages(bytes), reserved = size + huge_page;
+  void* const mapped = ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  char* const begin = static_cast<char*>(mapped);
+  const size_t skip = (huge_page - reinterpret_cast<uintptr_t>(begin) % huge_page) % huge_page;
+  if (skip > 0) ::munmap(begin, skip);
+  if (huge_page > skip) ::munmap(begin + skip + size, huge_page - skip);
+  ::madvise(begin + skip, size, MADV_HUGEPAGE);  // advice: a system without huge pages ignores it
+  return begin + skip;
+}
+
 class SystemAllocator : public Allocator {
  public:
   void* allocate(size_t bytes) override {
     // Sizes that no address space holds are refused here: sanitizers end the process on them.
-    void* pointer = bytes >> 47 ? nullptr : std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    void* pointer = nullptr;
+    if (bytes >> 47 == 0)
+      pointer = bytes >= map_from ? map_block(bytes) : std::aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!pointer)
       throw Error(ErrorKind::memory, detail::join("out of memory: ", bytes, " bytes asked for a tensor",
                                                   describe_current_allocation()));
     return pointer;
   }
-  void release(void* pointer, size_t) noexcept override { std::free(pointer); }
+  void release(void* pointer, size_t bytes) noexcept override {
+    if (bytes >= map_from)
+      ::munmap(pointer, whole_pages(bytes));
+    else
+      std::free(pointer);
+  }
 };
 
 thread_local std::shared_ptr<Allocator> scope_allocator[2];  // by device
@@ -52,8 +83,12 @@ Storage::Storage(size_t bytes, Device device)
 Storage::Storage(void* borrowed, size_t bytes, std::shared_ptr<void> owner)
     : data_(borrowed), bytes_(bytes), owner_(std::move(owner)) {}
 
-Storage::~Storage() {
-  if (allocator_) allocator_->release(data_, bytes_ ? bytes_ : 1);
+Storage::~Storage() { discard(); }
+
+void Storage::discard() noexcept {
+  if (allocator_ && data_) allocator_->release(data_, bytes_ ? bytes_ : 1);
+  data_ = nullptr;
+  owner_.reset();
 }
 
 }  // namespace tw

@@ -23,7 +23,8 @@ class Allocator {
   virtual Device device() const { return Device::cpu; }  // where the blocks are
 };
 
-// Plain aligned allocation from the system, the bottom of every other allocator.
+// Memory from the system, the bottom of every other allocator. Blocks of a MiB and more are mapped one by
+// one, on huge pages where the system grants them, and go back to the system the moment they are released.
 std::shared_ptr<Allocator> system_allocator();
 
 // The allocator of the calling thread for a device: the innermost scope's that is for that device, else the
@@ -55,6 +56,10 @@ class Storage {
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
+
+  // Gives the memory back while tensors still refer to it: they keep their shapes, reading them throws.
+  void discard() noexcept;
+  bool discarded() const { return data_ == nullptr; }
 
   // Counts in-place changes, so that autograd notices when a saved tensor has been overwritten
   // and a layer notices that its packed weights are stale.

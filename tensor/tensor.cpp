@@ -88,6 +88,7 @@ void copy_row(To* to, int64_t step_to, const From* from, int64_t step_from, int6
 
 void copy_view(const View& to, const View& from) {
   if (to.numel() == 0) return;
+  check(to.pointer && from.pointer, "tensor", "the memory of a tensor ", to.shape, " has been given back");
   if (to.device != Device::cpu || from.device != Device::cpu) {
     check(to.dtype == from.dtype && to.is_contiguous() && from.is_contiguous(), "copy", "from ",
           device_name(from.device), " to ", device_name(to.device),
@@ -192,7 +193,8 @@ bool Tensor::is_contiguous() const { return view().is_contiguous(); }
 
 View Tensor::view() const {
   if (!storage_) return {};
-  void* pointer = static_cast<char*>(storage_->data()) + offset_ * static_cast<int64_t>(dtype_size(dtype_));
+  char* pointer = static_cast<char*>(storage_->data());
+  if (pointer) pointer += offset_ * static_cast<int64_t>(dtype_size(dtype_));
   return {pointer, dtype_, storage_->device(), shape_, strides_};
 }
 
@@ -200,6 +202,8 @@ template <class T>
 T* Tensor::data() const {
   check(defined(), "tensor", "is undefined");
   const View v = view();
+  check(v.pointer != nullptr || numel() == 0, "tensor", "the memory of a tensor ", shape_,
+        " has been given back");
   check(v.device == Device::cpu, "tensor", "is on ", device_name(v.device), ", not on the cpu");
   check(v.is_contiguous(), "tensor", "of shape ", shape_, " is not contiguous");
   return v.data<T>();

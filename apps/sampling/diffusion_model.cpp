@@ -1,6 +1,9 @@
 #include "apps/sampling/diffusion_model.h"
 
+#include <algorithm>
+#include <bit>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <vector>
@@ -119,11 +122,26 @@ UNetConfig config_of_preset_or_file(const std::string& text) {
 std::string hash_of_file(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   if (!in) fail_data(file.string(), "cannot be read");
-  uint64_t hash = 0xcbf29ce484222325u;
-  std::vector<char> block(1 << 16);
-  while (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0)
-    for (std::streamsize i = 0; i < in.gcount(); ++i)
-      hash = (hash ^ static_cast<unsigned char>(block[static_cast<size_t>(i)])) * 0x100000001b3u;
+  // FNV-1a takes a byte at a time, 0.14 s for 143 MB; this takes eight in each of four streams that do not
+  // wait for one another. The rotation lets the high bits of a word reach the low ones of the hash.
+  constexpr uint64_t prime = 0x9e3779b97f4a7c15u;
+  const auto mixed = [](uint64_t hash, uint64_t word) { return std::rotl((hash ^ word) * prime, 29); };
+  uint64_t streams[4] = {1, 2, 3, 4}, length = 0;
+  std::vector<char> block(1 << 18);
+  while (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0) {
+    const auto got = static_cast<size_t>(in.gcount());
+    std::fill(block.begin() + static_cast<std::ptrdiff_t>(got), block.end(), '\0');
+    length += got;
+    for (size_t i = 0; i < got; i += 32)
+      for (size_t stream = 0; stream < 4; ++stream) {
+        uint64_t word = 0;
+        std::memcpy(&word, &block[i + 8 * stream], 8);
+        streams[stream] = mixed(streams[stream], word);
+      }
+  }
+  uint64_t hash = length;
+  for (const uint64_t stream : streams) hash = mixed(hash, stream);
+  hash = (hash ^ hash >> 32) * prime;
   char text[17];
   std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
   return text;

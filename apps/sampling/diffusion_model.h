@@ -27,7 +27,7 @@ void save_diffusion_model(const std::filesystem::path& folder, const UNet& netwo
 // A preset's name or a JSON file with a network config (or a whole model config).
 UNetConfig config_of_preset_or_file(const std::string& text);
 
-std::string hash_of_file(const std::filesystem::path& file);  // 16 hexadecimal digits, FNV-1a
+std::string hash_of_file(const std::filesystem::path& file);  // 16 hexadecimal digits
 
 // A file's text; throws Error{data} when it cannot be read.
 std::string read_text(const std::filesystem::path& file);

@@ -78,6 +78,7 @@ class Sampler {
         table_(make_table(schedule_, model_.card.prediction, model_.card.sampling, job.sampler)) {
     if (job.sampler.label >= 0 && model_.network->config().classes == 0)
       fail("--class", "the model has no classes");
+    model_.network->keep_only_packed(WeightUse::sampling);
     settings_.height = settings_.width = model_.network->config().resolution;
     settings_.channels = model_.card.channels;
     settings_.label = job.sampler.label;

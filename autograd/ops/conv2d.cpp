@@ -2,7 +2,6 @@
 
 #include "kernels/op/pixel_sum.h"
 #include "tensor/error.h"
-#include "tensor/pool.h"
 
 namespace tw {
 namespace {
@@ -66,14 +65,18 @@ void sum_gradients(const Kept& kept, const Tensor& dy, bool bias, Gradients& gra
 
 }  // namespace
 
+bool PackedWeights::Slot::holds(const kernels::Conv2dParams& wanted, const Tensor& w) const {
+  return packed.defined() && storage.lock() == w.storage() && offset == w.offset() && shape == w.shape() &&
+         version == w.version() && same(params, wanted) && isa == kernels::active_isa();
+}
+
 const Tensor& PackedWeights::get(const kernels::Conv2dParams& params, const Tensor& w,
                                  kernels::Conv2dPass pass) {
   Slot& slot = slots_[pass == kernels::Conv2dPass::forward ? 0 : 1];
-  if (slot.packed.defined() && slot.storage.lock() == w.storage() && slot.offset == w.offset() &&
-      slot.shape == w.shape() && slot.version == w.version() && same(slot.params, params) &&
-      slot.isa == kernels::active_isa())
-    return slot.packed;
-  AllocatorScope scope(default_pool());  // it outlives a planned step
+  if (slot.holds(params, w)) return slot.packed;
+  check(!w.storage()->discarded(), "conv2d", "the weight ", w.shape(),
+        " was given back after it had been packed for another use");
+  AllocatorScope scope(system_allocator());  // it lives as long as its layer
   slot = {Tensor::empty({kernels::conv2d_packed_size(params, w.shape(), pass)}),
           w.storage(),
           w.offset(),
@@ -82,6 +85,9 @@ const Tensor& PackedWeights::get(const kernels::Conv2dParams& params, const Tens
           params,
           kernels::active_isa()};
   kernels::conv2d_pack_weights(params, w.view(), pass, slot.packed.view());
+  const bool complete =
+      slots_[0].holds(params, w) && (use_ == WeightUse::sampling || slots_[1].holds(params, w));
+  if (use_ != WeightUse::any && complete) w.storage()->discard();
   return slot.packed;
 }
 

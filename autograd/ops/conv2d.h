@@ -14,6 +14,9 @@ struct Conv2dTerms {
   Var residual = {};  // (n, ho, wo, co)
 };
 
+// What frozen weights will be used for.
+enum class WeightUse { any, sampling, guided_sampling };
+
 // The packed weights of one layer, kept from call to call and packed again when the weight, its version, the
 // parameters or the instruction set have changed. For one thread at a time.
 class PackedWeights {
@@ -21,6 +24,10 @@ class PackedWeights {
   // The packed form of w for a pass; what it was packed into before stays alive while a tape holds it.
   const Tensor& get(const kernels::Conv2dParams& params, const Tensor& w, kernels::Conv2dPass pass);
   void clear() { *this = PackedWeights(); }
+
+  // From now on w's memory is given back (Storage::discard) once the passes of `use` have been packed:
+  // sampling runs the forward pass, guided sampling the data gradient too. Nothing else can be packed then.
+  void keep_only_packed(WeightUse use) { use_ = use; }
 
  private:
   struct Slot {
@@ -31,8 +38,10 @@ class PackedWeights {
     uint64_t version = 0;
     kernels::Conv2dParams params;
     kernels::Isa isa = kernels::Isa::portable;
+    bool holds(const kernels::Conv2dParams& wanted, const Tensor& w) const;
   };
   Slot slots_[2];
+  WeightUse use_ = WeightUse::any;
 };
 
 // x (n, h, w, ci), w (kh, kw, ci, co) -> (n, ho, wo, co); see kernels/op/conv2d.h. Saves x only if w wants a

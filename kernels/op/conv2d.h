@@ -36,7 +36,7 @@ Shape conv2d_output_shape(const Conv2dParams& params, const Shape& x, const Shap
 
 // Weights in the order that a pass reads, for callers that use the same weights again. A contiguous f32 array
 // of this many elements, valid for the instruction set, params and shapes it was packed for; which shapes of
-// x it serves: all, forward; all, data gradient.
+// x it serves: all, forward; all, data gradient. A call that is given it reads w's shape and dtype only.
 enum class Conv2dPass { forward, data_gradient };
 int64_t conv2d_packed_size(const Conv2dParams& params, const Shape& w, Conv2dPass pass);
 void conv2d_pack_weights(const Conv2dParams& params, const View& w, Conv2dPass pass, const View& packed);

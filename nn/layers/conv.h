@@ -27,6 +27,8 @@ class Conv2d : public Module {
     return conv2d(x, weight, terms, params, &packed_);
   }
 
+  void keep_only_packed(WeightUse use) override { packed_.keep_only_packed(use); }
+
   kernels::Conv2dParams params;
   Var weight, bias;
 

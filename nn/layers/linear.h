@@ -19,6 +19,8 @@ class Linear : public Module {
     return linear(x, weight, bias, residual, &packed_);
   }
 
+  void keep_only_packed(WeightUse use) override { packed_.keep_only_packed(use); }
+
   Var weight, bias;
 
  private:

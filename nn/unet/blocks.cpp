@@ -42,6 +42,11 @@ ResBlock::ResBlock(int64_t in, int64_t out, const UNetConfig& config)
   }
 }
 
+void ResBlock::keep_only_packed(WeightUse use) {
+  Module::keep_only_packed(use);
+  if (use != WeightUse::any) time_emb_proj_.keep_only_packed(WeightUse::sampling);  // no gradient goes there
+}
+
 Var ResBlock::operator()(const Var& x, const Var& temb, const RandomKey& dropout_key) const {
   const AllocationName scope(name());
   Var h = conv1_(norm1_(x), {.temb = temb});

@@ -79,6 +79,7 @@ std::string read_text(const std::filesystem::path& path) {
 
 void load_diffusers_parameters(UNet& net, const std::map<std::string, Tensor>& given,
                                const std::string& where) {
+  const AllocatorScope scope(system_allocator());  // weights live long
   const std::map<std::string, Tensor> tensors = modernised(given);
   size_t used = 0;
   for (Parameter& parameter : net.parameters()) {

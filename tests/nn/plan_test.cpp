@@ -76,5 +76,45 @@ TEST_F(PlanTest, ARecordedEvaluationHasTheGradientOfThePlainOne) {
   EXPECT_EQ(a.grad().to_vector(), b.grad().to_vector());
 }
 
+TEST_F(PlanTest, PackedWeightsAloneGiveTheSameBits) {
+  const Tensor x = random_tensor({2, 8, 8, 3}), dy = random_tensor({2, 8, 8, 3}, DType::f32, 7);
+  const auto gradient = [&] {
+    const Var leaf = Var::leaf(x);
+    backward(net_.forward(leaf, Tensor::full({2}, 500)), dy);
+    return leaf.grad().to_vector();
+  };
+  const std::vector<double> output = plain(x, 500), expected = gradient();
+  net_.keep_only_packed(WeightUse::guided_sampling);
+  net_.to(DType::bf16);  // new weights, so that they are packed anew
+  net_.to(DType::f32);
+  const std::vector<double> rounded = plain(x, 500);
+  EXPECT_NE(output, rounded);
+  const auto held = [&] {
+    int64_t bytes = 0;
+    for (const Parameter& p : net_.parameters())
+      if (!p.value.value().storage()->discarded()) bytes += static_cast<int64_t>(p.value.value().nbytes());
+    return bytes;
+  };
+  const int64_t before = held();
+  const std::vector<double> rounded_gradient = gradient();
+  EXPECT_NE(expected, rounded_gradient);
+  EXPECT_LT(held(), before / 2);
+  EXPECT_EQ(plain(x, 500), rounded);
+  EXPECT_EQ(gradient(), rounded_gradient);
+  for (const Parameter& p : net_.parameters())
+    if (p.name == "conv_in.weight") {
+      EXPECT_THROW(p.value.value().to_vector(), Error);
+      EXPECT_THROW(p.value.value().data<float>(), Error);
+    }
+}
+
+TEST_F(PlanTest, WeightsPackedForSamplingHaveNoGradientsLeft) {
+  net_.keep_only_packed(WeightUse::sampling);
+  const Tensor x = random_tensor({1, 8, 8, 3});
+  const std::vector<double> once = plain(x, 3);
+  EXPECT_EQ(plain(x, 3), once);
+  EXPECT_THROW(net_.forward(Var::leaf(x), Tensor::full({1}, 3)), Error);
+}
+
 }  // namespace
 }  // namespace tw

@@ -154,6 +154,29 @@ TEST(TensorTest, FillCountsVersions) {
   EXPECT_EQ(Tensor::full({}, 7, DType::i64).item(), 7);
 }
 
+TEST(Memory, LargeBlocksCanBeUsedToTheirLastByte) {
+  for (const size_t bytes : {size_t{1}, (size_t{1} << 20) - 1, size_t{1} << 20, (size_t{1} << 20) + 1,
+                             size_t{1} << 21, (size_t{5} << 20) + 4095}) {
+    char* block = static_cast<char*>(system_allocator()->allocate(bytes));
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(block) % 64, 0u) << bytes;
+    std::fill(block, block + bytes, 'x');
+    EXPECT_EQ(std::count(block, block + bytes, 'x'), static_cast<std::ptrdiff_t>(bytes));
+    system_allocator()->release(block, bytes);
+  }
+}
+
+TEST(Memory, DiscardedStorageKeepsItsShapeAndCannotBeRead) {
+  const Tensor whole = Tensor::full({4, 6}, 2), part = whole.slice(0, 1, 2);
+  whole.storage()->discard();
+  whole.storage()->discard();
+  EXPECT_EQ(part.shape(), (Shape{1, 6}));
+  EXPECT_FALSE(part.view());
+  EXPECT_THROW(part.data<float>(), Error);
+  EXPECT_THROW(part.to_vector(), Error);
+  EXPECT_THROW(whole.clone(), Error);
+  EXPECT_THROW(Tensor::empty({4, 6}).copy_from(whole), Error);
+}
+
 TEST(Halves, AllF16ValuesRoundTrip) {
   for (uint32_t bits = 0; bits < 65536; ++bits) {
     f16 half;
