@@ -31,8 +31,8 @@ DType gradient_dtype(const Tensor& dy) { return dy.dtype() == DType::f64 ? DType
 void data_gradient(const Kept& kept, const Tensor& dy, Gradients& grads) {
   const Shape& w = kept.shapes.w;
   const Tensor dx = Tensor::empty(kept.shapes.x, dy.dtype());
-  const Tensor scratch = workspace(
-      kernels::conv2d_data_gradient_workspace_bytes(kept.params, dx.shape(), w, kept.packed.defined()));
+  const Tensor scratch = workspace(kernels::conv2d_data_gradient_workspace_bytes(
+      {kept.params, dx.shape(), w, dy.dtype()}, kept.packed.defined()));
   kernels::conv2d_data_gradient(kept.params, dy.view(), kept.w.get().reshape(w).view(), dx.view(),
                                 scratch.view(), kept.packed.view());
   grads.add(0, dx.reshape(kept.x_shape));
@@ -44,7 +44,7 @@ void weight_gradient(const Kept& kept, const Tensor& dy, Gradients& grads) {
   const Tensor dw = Tensor::empty(w, gradient_dtype(dy));
   const Tensor db = grads.wanted(2) ? Tensor::empty({w[3]}, gradient_dtype(dy)) : Tensor();
   const Tensor scratch =
-      workspace(kernels::conv2d_weight_gradient_workspace_bytes(kept.params, kept.shapes.x, w));
+      workspace(kernels::conv2d_weight_gradient_workspace_bytes({kept.params, kept.shapes.x, w, dy.dtype()}));
   kernels::conv2d_weight_gradient(kept.params, kept.x.get().reshape(kept.shapes.x).view(), dy.view(),
                                   dw.view(), db.view(), scratch.view());
   grads.add(1, dw.reshape(kept.w_shape));
@@ -70,23 +70,25 @@ bool PackedWeights::Slot::holds(const kernels::Conv2dParams& wanted, const Tenso
          version == w.version() && same(params, wanted) && isa == kernels::active_isa();
 }
 
-const Tensor& PackedWeights::get(const kernels::Conv2dParams& params, const Tensor& w,
+const Tensor& PackedWeights::get(const kernels::Conv2dProblem& problem, const Tensor& w,
                                  kernels::Conv2dPass pass) {
   Slot& slot = slots_[pass == kernels::Conv2dPass::forward ? 0 : 1];
-  if (slot.holds(params, w)) return slot.packed;
+  const kernels::Conv2dImplementation& reader = kernels::conv2d_implementation(problem, pass);
+  if (slot.holds(problem.params, w) && slot.reader == &reader) return slot.packed;
   check(!w.storage()->discarded(), "conv2d", "the weight ", w.shape(),
         " was given back after it had been packed for another use");
   AllocatorScope scope(system_allocator());  // it lives as long as its layer
-  slot = {Tensor::empty({kernels::conv2d_packed_size(params, w.shape(), pass)}),
+  slot = {Tensor::empty({reader.packed_bytes(problem)}, DType::u8),
           w.storage(),
           w.offset(),
           w.shape(),
           w.version(),
-          params,
+          problem.params,
+          &reader,
           kernels::active_isa()};
-  kernels::conv2d_pack_weights(params, w.view(), pass, slot.packed.view());
-  const bool complete =
-      slots_[0].holds(params, w) && (use_ == WeightUse::sampling || slots_[1].holds(params, w));
+  kernels::conv2d_pack_weights(problem, w.view(), pass, slot.packed.view());
+  const bool complete = slots_[0].holds(problem.params, w) &&
+                        (use_ == WeightUse::sampling || slots_[1].holds(problem.params, w));
   if (use_ != WeightUse::any && complete) w.storage()->discard();
   return slot.packed;
 }
@@ -106,21 +108,22 @@ Var convolution(const char* op, const ConvolutionShapes& shapes, const Var& x, c
       terms.residual.defined() ? terms.residual.value().contiguous().reshape(y_shape) : Tensor();
   const std::vector<Var> inputs{x, w, terms.bias, terms.temb, terms.residual};
   const bool cached = cache && x.dtype() != DType::f64 && !wants_gradient({w});
+  kernels::Conv2dProblem problem{params, shapes.x, shapes.w, x.dtype(), terms.temb.defined()};
   {
-    const Tensor packed = cached ? cache->get(params, weight4, kernels::Conv2dPass::forward) : Tensor();
-    const Tensor scratch =
-        workspace(kernels::conv2d_forward_workspace_bytes(params, shapes.x, shapes.w, packed.defined()));
+    const Tensor packed = cached ? cache->get(problem, weight4, kernels::Conv2dPass::forward) : Tensor();
+    const Tensor scratch = workspace(kernels::conv2d_forward_workspace_bytes(problem, packed.defined()));
     kernels::conv2d_forward(params, input4.view(), weight4.view(),
                             {view_of(terms.bias), view_of(terms.temb), residual.view()}, y.view(),
                             scratch.view(), packed.view());
   }
   if (!wants_gradient(inputs)) return Var(y.reshape(shapes.y));
+  problem.temb = false;  // which the data gradient knows nothing of
 
   Kept kept{.params = params, .shapes = shapes, .x_shape = x.shape(), .w_shape = w.shape()};
   if (w.requires_grad()) kept.x = Saved(input);
   if (x.requires_grad()) kept.w = Saved(weight);
   if (x.requires_grad() && cached)
-    kept.packed = cache->get(params, weight4, kernels::Conv2dPass::data_gradient);
+    kept.packed = cache->get(problem, weight4, kernels::Conv2dPass::data_gradient);
   if (terms.temb.defined()) kept.temb = terms.temb.dtype();
   if (terms.residual.defined()) kept.residual = terms.residual.dtype();
   return record(op, y.reshape(shapes.y), inputs, [kept, y_shape](const Tensor& gradient, Gradients& grads) {

@@ -18,11 +18,11 @@ struct Conv2dTerms {
 enum class WeightUse { any, sampling, guided_sampling };
 
 // The packed weights of one layer, kept from call to call and packed again when the weight, its version, the
-// parameters or the instruction set have changed. For one thread at a time.
+// parameters, the implementation or the instruction set have changed. For one thread at a time.
 class PackedWeights {
  public:
   // The packed form of w for a pass; what it was packed into before stays alive while a tape holds it.
-  const Tensor& get(const kernels::Conv2dParams& params, const Tensor& w, kernels::Conv2dPass pass);
+  const Tensor& get(const kernels::Conv2dProblem& problem, const Tensor& w, kernels::Conv2dPass pass);
   void clear() { *this = PackedWeights(); }
 
   // From now on w's memory is given back (Storage::discard) once the passes of `use` have been packed:
@@ -37,6 +37,7 @@ class PackedWeights {
     Shape shape;
     uint64_t version = 0;
     kernels::Conv2dParams params;
+    const kernels::Conv2dImplementation* reader = nullptr;
     kernels::Isa isa = kernels::Isa::portable;
     bool holds(const kernels::Conv2dParams& wanted, const Tensor& w) const;
   };

@@ -39,17 +39,21 @@ void report(benchmark::State& state, const bench::Stopwatch& watch, const Layer&
                           static_cast<int64_t>(l.x.nbytes() + l.w.nbytes() + l.y.nbytes()));
 }
 
+kernels::Conv2dProblem problem_of(const Layer& l) {
+  return {l.params, l.x.shape(), l.w.shape(), l.x.dtype()};
+}
+
 Tensor packed(const Layer& l, Conv2dPass pass) {
-  Tensor result = Tensor::empty({kernels::conv2d_packed_size(l.params, l.w.shape(), pass)});
-  kernels::conv2d_pack_weights(l.params, l.w.view(), pass, result.view());
+  Tensor result = Tensor::empty({kernels::conv2d_packed_bytes(problem_of(l), pass)}, DType::u8);
+  kernels::conv2d_pack_weights(problem_of(l), l.w.view(), pass, result.view());
   return result;
 }
 
 void conv2d_forward(benchmark::State& state) {
   const Layer l = layer_of(state);
   const Tensor panels = packed(l, Conv2dPass::forward);
-  const Tensor scratch = Tensor::empty(
-      {kernels::conv2d_forward_workspace_bytes(l.params, l.x.shape(), l.w.shape(), true)}, DType::u8);
+  const Tensor scratch =
+      Tensor::empty({kernels::conv2d_forward_workspace_bytes(problem_of(l), true)}, DType::u8);
   const bench::Stopwatch watch;
   for (auto _ : state)
     kernels::conv2d_forward(l.params, l.x.view(), l.w.view(), {}, l.y.view(), scratch.view(), panels.view());
@@ -59,8 +63,8 @@ void conv2d_forward(benchmark::State& state) {
 void conv2d_data_gradient(benchmark::State& state) {
   const Layer l = layer_of(state);
   const Tensor panels = packed(l, Conv2dPass::data_gradient);
-  const Tensor scratch = Tensor::empty(
-      {kernels::conv2d_data_gradient_workspace_bytes(l.params, l.x.shape(), l.w.shape(), true)}, DType::u8);
+  const Tensor scratch =
+      Tensor::empty({kernels::conv2d_data_gradient_workspace_bytes(problem_of(l), true)}, DType::u8);
   const bench::Stopwatch watch;
   for (auto _ : state)
     kernels::conv2d_data_gradient(l.params, l.y.view(), l.w.view(), l.x.view(), scratch.view(),
@@ -70,8 +74,8 @@ void conv2d_data_gradient(benchmark::State& state) {
 
 void conv2d_weight_gradient(benchmark::State& state) {
   const Layer l = layer_of(state);
-  const Tensor scratch = Tensor::empty(
-      {kernels::conv2d_weight_gradient_workspace_bytes(l.params, l.x.shape(), l.w.shape())}, DType::u8);
+  const Tensor scratch =
+      Tensor::empty({kernels::conv2d_weight_gradient_workspace_bytes(problem_of(l))}, DType::u8);
   const bench::Stopwatch watch;
   for (auto _ : state)
     kernels::conv2d_weight_gradient(l.params, l.x.view(), l.y.view(), l.dw.view(), l.db.view(),

@@ -24,8 +24,8 @@ struct Problem {
     for (Tensor* t : {&x, &w})
       for (int64_t i = 0; i < t->numel(); ++i)
         t->data<float>()[i] = std::sin(static_cast<float>(i % 1000) * 0.37f);
-    scratch = Tensor::empty({kernels::conv2d_forward_workspace_bytes(params(), x.shape(), w.shape(), false)},
-                            DType::u8);
+    scratch =
+        Tensor::empty({kernels::conv2d_forward_workspace_bytes({params(), x.shape(), w.shape()})}, DType::u8);
   }
   static kernels::Conv2dParams params() { return kernels::Conv2dParams::same(3); }
 };

@@ -34,19 +34,27 @@ struct Conv2dEpilogue {
 // the padded map.
 Shape conv2d_output_shape(const Conv2dParams& params, const Shape& x, const Shape& w);
 
-// Weights in the order that a pass reads, for callers that use the same weights again. A contiguous f32 array
-// of this many elements, valid for the instruction set, params and shapes it was packed for; which shapes of
-// x it serves: all, forward; all, data gradient. A call that is given it reads w's shape and dtype only.
+// What an implementation is chosen by. A choice never depends on the number of samples: an image's bits are
+// the same in every batch.
+struct Conv2dProblem {
+  Conv2dParams params;
+  Shape x, w;
+  DType dtype = DType::f32;  // of the activations
+  bool temb = false;
+};
+
+// Weights in the order that the chosen implementation of a pass reads, for callers that use the same weights
+// again: this many bytes (0: it reads the weights as they are). They serve every problem of equal params and
+// weight shape for which the same implementation is chosen, on the same instruction set.
+// A call that is given them reads w's shape and dtype only, unless they are 0 bytes.
 enum class Conv2dPass { forward, data_gradient };
-int64_t conv2d_packed_size(const Conv2dParams& params, const Shape& w, Conv2dPass pass);
-void conv2d_pack_weights(const Conv2dParams& params, const View& w, Conv2dPass pass, const View& packed);
+int64_t conv2d_packed_bytes(const Conv2dProblem& problem, Conv2dPass pass);
+void conv2d_pack_weights(const Conv2dProblem& problem, const View& w, Conv2dPass pass, const View& packed);
 
 // Bytes of scratch memory for a call; without `packed` the weights are packed into it.
-int64_t conv2d_forward_workspace_bytes(const Conv2dParams& params, const Shape& x, const Shape& w,
-                                       bool packed);
-int64_t conv2d_data_gradient_workspace_bytes(const Conv2dParams& params, const Shape& x, const Shape& w,
-                                             bool packed);
-int64_t conv2d_weight_gradient_workspace_bytes(const Conv2dParams& params, const Shape& x, const Shape& w);
+int64_t conv2d_forward_workspace_bytes(const Conv2dProblem& problem, bool packed = false);
+int64_t conv2d_data_gradient_workspace_bytes(const Conv2dProblem& problem, bool packed = false);
+int64_t conv2d_weight_gradient_workspace_bytes(const Conv2dProblem& problem);
 
 // All contiguous on the CPU. x and y: one dtype of f32, bf16, f64. With f32 or bf16 the weight and the terms
 // are f32 or bf16 each; with f64 all are f64. Sums are f32 (f64 with f64) in an order that depends on kernel
@@ -65,33 +73,26 @@ void conv2d_weight_gradient(const Conv2dParams& params, const View& x, const Vie
 
 // The implementations of a pass, best first; the entry points above run the first that applies. `declines`
 // says why one does not apply (null: it does). TW_VERBOSE=1 prints who declined.
-struct Conv2dProblem {
-  Conv2dParams params;
-  Shape x, w;
-  DType dtype = DType::f32;
-  bool temb = false;
-};
-struct Conv2dForward {
+struct Conv2dImplementation {
   const char* name;
   const char* (*declines)(const Conv2dProblem&);
-  void (*run)(const Conv2dProblem&, const View& x, const View& w, const Conv2dEpilogue&, const View& y,
-              const View& workspace, const View& packed);
-};
-struct Conv2dDataGradient {
-  const char* name;
-  const char* (*declines)(const Conv2dProblem&);
-  void (*run)(const Conv2dProblem&, const View& dy, const View& w, const View& dx, const View& workspace,
-              const View& packed);
+  int64_t (*packed_bytes)(const Conv2dProblem&);
+  void (*pack)(const Conv2dProblem&, const View& w, void* packed);
+  int64_t (*scratch_bytes)(const Conv2dProblem&);
+  // forward: x -> y; data gradient: dy -> dx, without terms.
+  void (*run)(const Conv2dProblem&, const View& source, const View& w, const Conv2dEpilogue&,
+              const View& output, const void* packed, void* scratch);
 };
 struct Conv2dWeightGradient {
   const char* name;
   const char* (*declines)(const Conv2dProblem&);
+  int64_t (*scratch_bytes)(const Conv2dProblem&);
   void (*run)(const Conv2dProblem&, const View& x, const View& dy, const View& dw, const View& db,
-              const View& workspace);
+              void* scratch);
 };
-std::span<const Conv2dForward> conv2d_forward_implementations();
-std::span<const Conv2dDataGradient> conv2d_data_gradient_implementations();
+std::span<const Conv2dImplementation> conv2d_implementations(Conv2dPass pass);
 std::span<const Conv2dWeightGradient> conv2d_weight_gradient_implementations();
+const Conv2dImplementation& conv2d_implementation(const Conv2dProblem& problem, Conv2dPass pass);  // chosen
 
 // Multiply-adds times two of any of the three passes, padded taps included.
 double conv2d_flops(const Conv2dParams& params, const Shape& x, const Shape& w);

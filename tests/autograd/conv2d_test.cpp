@@ -224,8 +224,9 @@ TEST(PackedWeights, GiveTheSameBitsAndFollowTheWeight) {
     EXPECT_EQ(plain.value().to_vector(), cached.value().to_vector()) << "round " << round;
     EXPECT_EQ(grad({plain}, {x}, {seed})[0].to_vector(), grad({cached}, {x}, {seed})[0].to_vector());
   }
-  const void* packed = cache.get(params, w, kernels::Conv2dPass::forward).view().pointer;
-  EXPECT_EQ(cache.get(params, w, kernels::Conv2dPass::forward).view().pointer, packed) << "packed twice";
+  const kernels::Conv2dProblem problem{params, x.shape(), w.shape()};
+  const void* packed = cache.get(problem, w, kernels::Conv2dPass::forward).view().pointer;
+  EXPECT_EQ(cache.get(problem, w, kernels::Conv2dPass::forward).view().pointer, packed) << "packed twice";
 }
 
 TEST(Conv2dGradient, AnInPlaceChangeOfASavedWeightIsAnError) {

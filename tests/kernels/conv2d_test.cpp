@@ -58,29 +58,28 @@ void check_all(DType dtype, DType weight_dtype) {
     const Tensor dy = random_tensor(ys, dtype, 3);
     const NaiveConv2d expected = naive_conv2d(c.params, x, w, dy);
     const kernels::Conv2dProblem problem{c.params, c.x, c.w, dtype, false};
-    for (const auto& implementation : kernels::conv2d_forward_implementations()) {
-      if (implementation.declines(problem)) continue;
-      SCOPED_TRACE(implementation.name);
-      const Tensor y = Tensor::full(ys, 77, dtype);
-      const Tensor space = scratch(kernels::conv2d_forward_workspace_bytes(c.params, c.x, c.w, false));
-      implementation.run(problem, x.view(), w.view(), {}, y.view(), space.view(), {});
-      EXPECT_LE(max_error(y, expected.y), tolerance(dtype)) << "y";
-    }
-    for (const auto& implementation : kernels::conv2d_data_gradient_implementations()) {
-      if (implementation.declines(problem)) continue;
-      SCOPED_TRACE(implementation.name);
-      const Tensor dx = Tensor::full(c.x, 77, dtype);
-      const Tensor space = scratch(kernels::conv2d_data_gradient_workspace_bytes(c.params, c.x, c.w, false));
-      implementation.run(problem, dy.view(), w.view(), dx.view(), space.view(), {});
-      EXPECT_LE(max_error(dx, expected.dx), tolerance(dtype)) << "dx";
-    }
+    const auto run = [&](Conv2dPass pass, const Tensor& source, const Shape& shape, const auto& formula) {
+      for (const auto& implementation : kernels::conv2d_implementations(pass)) {
+        if (implementation.declines(problem)) continue;
+        SCOPED_TRACE(implementation.name);
+        const Tensor result = Tensor::full(shape, 77, dtype);
+        const Tensor packed = scratch(implementation.packed_bytes(problem));
+        const Tensor space = scratch(implementation.scratch_bytes(problem));
+        implementation.pack(problem, w.view(), packed.view().pointer);
+        implementation.run(problem, source.view(), w.view(), {}, result.view(), packed.view().pointer,
+                           space.view().pointer);
+        EXPECT_LE(max_error(result, formula), tolerance(dtype));
+      }
+    };
+    run(Conv2dPass::forward, x, ys, expected.y);
+    run(Conv2dPass::data_gradient, dy, c.x, expected.dx);
     const DType gradient = dtype == DType::f64 ? DType::f64 : DType::f32;
     for (const auto& implementation : kernels::conv2d_weight_gradient_implementations()) {
       if (implementation.declines(problem)) continue;
       SCOPED_TRACE(implementation.name);
       const Tensor dw = Tensor::full(c.w, 77, gradient), db = Tensor::full({c.w[3]}, 77, gradient);
-      const Tensor space = scratch(kernels::conv2d_weight_gradient_workspace_bytes(c.params, c.x, c.w));
-      implementation.run(problem, x.view(), dy.view(), dw.view(), db.view(), space.view());
+      const Tensor space = scratch(implementation.scratch_bytes(problem));
+      implementation.run(problem, x.view(), dy.view(), dw.view(), db.view(), space.view().pointer);
       EXPECT_LE(max_error(dw, expected.dw), dtype == DType::f64 ? 1e-12 : 3e-6) << "dw";
       EXPECT_LE(max_error(db, expected.db), dtype == DType::f64 ? 1e-12 : 3e-6) << "db";
     }
@@ -120,17 +119,18 @@ TEST_P(Conv2dTest, NothingIsWrittenOutsideOfTheBuffers) {
       const Tensor dy = random_tensor(ys, dtype, 3);
       const auto space = [](int64_t bytes) { return Guarded({bytes / 4}, DType::f32); };
       const Guarded y(ys, dtype), dx(c.x, dtype), dw(c.w, DType::f32), db({c.w[3]}, DType::f32);
-      const Guarded fs = space(kernels::conv2d_forward_workspace_bytes(c.params, c.x, c.w, false));
-      const Guarded ds = space(kernels::conv2d_data_gradient_workspace_bytes(c.params, c.x, c.w, false));
-      const Guarded ws = space(kernels::conv2d_weight_gradient_workspace_bytes(c.params, c.x, c.w));
+      const kernels::Conv2dProblem problem{c.params, c.x, c.w, dtype};
+      const Guarded fs = space(kernels::conv2d_forward_workspace_bytes(problem));
+      const Guarded ds = space(kernels::conv2d_data_gradient_workspace_bytes(problem));
+      const Guarded ws = space(kernels::conv2d_weight_gradient_workspace_bytes(problem));
       kernels::conv2d_forward(c.params, x.view(), w.view(), {}, y.view(), fs.view());
       kernels::conv2d_data_gradient(c.params, dy.view(), w.view(), dx.view(), ds.view());
       kernels::conv2d_weight_gradient(c.params, x.view(), dy.view(), dw.view(), db.view(), ws.view());
       for (const Guarded* g : {&y, &dx, &dw, &db}) g->check("a result");
       for (const Guarded* g : {&fs, &ds, &ws}) g->check("the workspace");
       for (Conv2dPass pass : {Conv2dPass::forward, Conv2dPass::data_gradient}) {
-        const Guarded packed({kernels::conv2d_packed_size(c.params, c.w, pass)}, DType::f32);
-        kernels::conv2d_pack_weights(c.params, w.view(), pass, packed.view());
+        const Guarded packed({kernels::conv2d_packed_bytes(problem, pass)}, DType::u8);
+        kernels::conv2d_pack_weights(problem, w.view(), pass, packed.view());
         packed.check("the packed weights");
       }
     }
@@ -140,7 +140,7 @@ TEST_P(Conv2dTest, TheResidualMayBeTheResult) {
   const Tensor x = random_tensor({2, 5, 5, 16}), w = random_tensor({3, 3, 16, 20}, DType::f32, 2);
   const Tensor added = random_tensor({2, 5, 5, 20}, DType::f32, 3), y = Tensor::empty({2, 5, 5, 20});
   const auto params = Conv2dParams::same(3);
-  const Tensor space = scratch(kernels::conv2d_forward_workspace_bytes(params, x.shape(), w.shape(), false));
+  const Tensor space = scratch(kernels::conv2d_forward_workspace_bytes({params, x.shape(), w.shape()}));
   kernels::conv2d_forward(params, x.view(), w.view(), {{}, {}, added.view()}, y.view(), space.view());
   const Tensor in_place = added.clone();
   kernels::conv2d_forward(params, x.view(), w.view(), {{}, {}, in_place.view()}, in_place.view(),
@@ -153,6 +153,7 @@ TEST_P(Conv2dTest, OneThreadAndThreeGiveTheSameBitsInEveryPass) {
   for (const Case& c : cases()) {
     SCOPED_TRACE(c.name);
     const Tensor x = random_tensor(c.x, DType::f32, 1), w = random_tensor(c.w, DType::f32, 2);
+    const kernels::Conv2dProblem problem{c.params, c.x, c.w};
     const Shape ys = kernels::conv2d_output_shape(c.params, c.x, c.w);
     const Tensor dy = random_tensor(ys, DType::f32, 3);
     std::vector<double> first;
@@ -160,9 +161,9 @@ TEST_P(Conv2dTest, OneThreadAndThreeGiveTheSameBitsInEveryPass) {
       kernels::set_thread_count(threads);
       const Tensor y = Tensor::empty(ys), dx = Tensor::empty(c.x), dw = Tensor::empty(c.w),
                    db = Tensor::empty({c.w[3]});
-      const Tensor fs = scratch(kernels::conv2d_forward_workspace_bytes(c.params, c.x, c.w, false));
-      const Tensor ds = scratch(kernels::conv2d_data_gradient_workspace_bytes(c.params, c.x, c.w, false));
-      const Tensor ws = scratch(kernels::conv2d_weight_gradient_workspace_bytes(c.params, c.x, c.w));
+      const Tensor fs = scratch(kernels::conv2d_forward_workspace_bytes(problem));
+      const Tensor ds = scratch(kernels::conv2d_data_gradient_workspace_bytes(problem));
+      const Tensor ws = scratch(kernels::conv2d_weight_gradient_workspace_bytes(problem));
       kernels::conv2d_forward(c.params, x.view(), w.view(), {}, y.view(), fs.view());
       kernels::conv2d_data_gradient(c.params, dy.view(), w.view(), dx.view(), ds.view());
       kernels::conv2d_weight_gradient(c.params, x.view(), dy.view(), dw.view(), db.view(), ws.view());

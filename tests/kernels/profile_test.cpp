@@ -22,8 +22,8 @@ void convolve() {
   const Tensor x = Tensor::full({2, 6, 5, 4}, 1), w = Tensor::full({3, 3, 4, 8}, 1);
   const Tensor y = Tensor::empty({2, 6, 5, 8});
   const auto params = kernels::Conv2dParams::same(3);
-  const Tensor workspace = Tensor::empty(
-      {kernels::conv2d_forward_workspace_bytes(params, x.shape(), w.shape(), false)}, DType::u8);
+  const Tensor workspace =
+      Tensor::empty({kernels::conv2d_forward_workspace_bytes({params, x.shape(), w.shape()})}, DType::u8);
   kernels::conv2d_forward(params, x.view(), w.view(), {}, y.view(), workspace.view());
 }
 
