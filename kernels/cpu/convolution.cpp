@@ -9,97 +9,118 @@
 namespace tw::kernels {
 namespace {
 
-constexpr int64_t depth_target = 1152;     // (tap, k) pairs a block: 9 taps of 128 channels
-constexpr int64_t rows_target = 96;        // rows a block
-constexpr int64_t packed_target = 131072;  // floats of packed rows: half of a 1 MiB L2 cache
+constexpr int64_t packed_target =
+    98304;  // floats of packed source: 384 KiB, with a panel in a 1 MiB L2 cache
 constexpr int64_t serial_below = 1 << 18;  // multiply-adds that are not worth a second thread
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
-DepthBlocks blocks_of(const TapGemm& g) { return DepthBlocks::of(g.taps(), g.depth); }
-
+// How the threads share a product: by chunks of the grid, or by panels, each packing the source for itself.
 struct Partition {
-  int64_t row_slots, panel_slots, tiles, panels, tiles_per_block;
+  int64_t chunk_slots = 1, panel_slots = 1, panels = 1;
+  GridChunk full;                 // the extents of a chunk
+  int64_t slices, rows, columns;  // chunks along each axis
+  int64_t chunks() const { return slices * rows * columns; }
 };
 
+// Extents as equal as can be, none above `most`.
+int64_t equal_parts(int64_t extent, int64_t most) {
+  return ceil_div(extent, ceil_div(extent, std::max<int64_t>(1, most)));
+}
+
+void set_chunks(const TapGemm& g, const TapGemmKernels& kernels, int64_t floats, Partition& p) {
+  const int64_t grid_rows = g.axes[1].grid, grid_columns = g.axes[2].grid, group = kernels.pixels_per_group;
+  GridChunk& c = p.full;
+  c = {0, 1, 0, 1, 0, grid_columns};
+  const auto size = [&] { return packed_floats(g, c, group); };
+  if (size() > floats) {
+    const int64_t per_column = std::max<int64_t>(1, size() / grid_columns);
+    c.columns = std::min(grid_columns, round_up(equal_parts(grid_columns, floats / per_column), 3 * group));
+  } else if (c.rows = grid_rows, size() > floats) {
+    c.rows = 1;
+    const int64_t one = size();
+    c.rows = 2;
+    c.rows = equal_parts(grid_rows, 1 + (floats - one) / std::max<int64_t>(1, size() - one));
+  } else {
+    c.slices = equal_parts(g.slices(), floats / std::max<int64_t>(1, size()));
+  }
+  p.slices = ceil_div(g.slices(), c.slices);
+  p.rows = ceil_div(grid_rows, c.rows);
+  p.columns = ceil_div(grid_columns, c.columns);
+}
+
 Partition partition(const TapGemm& g, const TapGemmKernels& kernels, int slots) {
-  const DepthBlocks blocks = blocks_of(g);
-  Partition p{1, 1, ceil_div(g.rows(), kernels.rows_per_tile),
-              ceil_div(g.channels, kernels.channels_per_panel), 1};
-  const int64_t cached = packed_target / std::max<int64_t>(1, blocks.stride * kernels.rows_per_tile);
-  p.tiles_per_block = std::clamp<int64_t>(cached, 2, rows_target / kernels.rows_per_tile);
-  if (g.rows() * g.channels * g.taps() * g.depth < serial_below) return p;
-  // Few rows: the threads share the weights instead, each keeping its own part in its cache.
-  p.panel_slots = p.tiles >= 8 * slots ? 1 : std::min<int64_t>(p.panels, slots);
-  p.row_slots = std::clamp<int64_t>(slots / p.panel_slots, 1, p.tiles);
+  Partition p;
+  p.panels = ceil_div(g.channels, kernels.channels_per_panel);
+  set_chunks(g, kernels, packed_target, p);
+  if (g.rows() * g.channels * g.terms() < serial_below || slots == 1) return p;
+  // What is not shared, every thread reads in full: the weights or the source.
+  if (p.panels % slots == 0 && g.channels * g.terms() > g.rows() * g.depth) {
+    p.panel_slots = slots;
+    return p;
+  }
+  if (p.chunks() < slots)
+    set_chunks(
+        g, kernels,
+        packed_floats(g, {0, g.slices(), 0, g.axes[1].grid, 0, g.axes[2].grid}, kernels.pixels_per_group) /
+            slots,
+        p);
+  p.chunk_slots = std::min<int64_t>(slots, p.chunks());
+  p.panel_slots = std::min<int64_t>(p.panels, slots / p.chunk_slots);
   return p;
 }
 
+GridChunk chunk_at(const TapGemm& g, const Partition& p, int64_t index) {
+  GridChunk c = p.full;
+  c.column = index % p.columns * c.columns;
+  c.row = index / p.columns % p.rows * c.rows;
+  c.slice = index / (p.columns * p.rows) * c.slices;
+  c.columns = std::min(c.columns, g.axes[2].grid - c.column);
+  c.rows = std::min(c.rows, g.axes[1].grid - c.row);
+  c.slices = std::min(c.slices, g.slices() - c.slice);
+  return c;
+}
+
 int64_t slot_floats(const TapGemm& g, const Partition& p, const TapGemmKernels& kernels) {
-  const DepthBlocks blocks = blocks_of(g);
-  const int64_t rows = std::min(p.tiles_per_block, p.tiles) * kernels.rows_per_tile;
-  const int64_t sums =
-      blocks.count > 1 ? rows * ceil_div(p.panels, p.panel_slots) * kernels.channels_per_panel : 0;
-  return round_up(rows * blocks.stride + sums, chunk);
+  return round_up(packed_floats(g, p.full, kernels.pixels_per_group), 16);
 }
 
 }  // namespace
 
-DepthBlocks DepthBlocks::of(int64_t taps, int64_t depth) {
-  DepthBlocks blocks;
-  if (taps * depth == 0) return blocks;
-  if (depth > depth_target) {
-    const int64_t pieces = ceil_div(depth, depth_target);
-    blocks.depth_per_block = round_up(ceil_div(depth, pieces), chunk);
-    blocks.count = taps * ceil_div(depth, blocks.depth_per_block);
-  } else {
-    blocks.depth_per_block = depth;
-    blocks.taps_per_block = ceil_div(taps, ceil_div(taps * depth, depth_target));
-    blocks.count = ceil_div(taps, blocks.taps_per_block);
-  }
-  blocks.stride = round_up(blocks.taps_per_block * blocks.depth_per_block, chunk);
-  return blocks;
-}
-
 int64_t packed_size(const TapGemm& g) {
-  const DepthBlocks blocks = blocks_of(g);
-  const int64_t width = active<TapGemmKernels>().channels_per_panel;
-  return round_up(g.channels, width) * blocks.count * blocks.stride;
+  return round_up(g.channels, active<TapGemmKernels>().channels_per_panel) * g.terms();
 }
 
 void pack_weights(const TapGemm& g, const PanelSource& weight, float* packed) {
   const auto& kernels = active<TapGemmKernels>();
-  const DepthBlocks blocks = blocks_of(g);
-  const int64_t panel = std::max<int64_t>(1, blocks.count * blocks.stride * kernels.channels_per_panel);
-  parallel_for(
-      ceil_div(g.channels, kernels.channels_per_panel), ceil_div(16384, panel),
-      [&](int64_t begin, int64_t end) { kernels.pack_panels(g, blocks, weight, packed, begin, end); });
+  const int64_t panel = std::max<int64_t>(1, g.terms() * kernels.channels_per_panel);
+  parallel_for(ceil_div(g.channels, kernels.channels_per_panel), ceil_div(16384, panel),
+               [&](int64_t begin, int64_t end) { kernels.pack_panels(g, weight, packed, begin, end); });
 }
 
 int64_t workspace_size(const TapGemm& g, int slots) {
+  if (g.rows() == 0 || g.channels == 0) return 0;
   const auto& kernels = active<TapGemmKernels>();
   const Partition p = partition(g, kernels, slots);
-  return p.row_slots * p.panel_slots * slot_floats(g, p, kernels);
+  return p.chunk_slots * p.panel_slots * slot_floats(g, p, kernels);
 }
 
 void run_product(const TapGemm& g, int slots, float* workspace) {
   if (g.rows() == 0 || g.channels == 0) return;
   const auto& kernels = active<TapGemmKernels>();
-  const DepthBlocks blocks = blocks_of(g);
   const Partition p = partition(g, kernels, slots);
-  const int64_t floats = slot_floats(g, p, kernels), tile = kernels.rows_per_tile;
-  parallel_for(p.row_slots * p.panel_slots, 1, [&](int64_t begin, int64_t end) {
+  const int64_t floats = slot_floats(g, p, kernels);
+  parallel_for(p.chunk_slots * p.panel_slots, 1, [&](int64_t begin, int64_t end) {
     for (int64_t slot = begin; slot < end; ++slot) {
-      const int64_t r = slot % p.row_slots, c = slot / p.row_slots;
-      const int64_t tile_end = p.tiles * (r + 1) / p.row_slots;
-      const int64_t panel_begin = p.panels * c / p.panel_slots,
-                    panel_end = p.panels * (c + 1) / p.panel_slots;
+      const int64_t r = slot % p.chunk_slots, q = slot / p.chunk_slots;
       float* packed = workspace + slot * floats;
-      float* sums = packed + std::min(p.tiles_per_block, p.tiles) * tile * blocks.stride;
-      for (int64_t t = p.tiles * r / p.row_slots; t < tile_end; t += p.tiles_per_block) {
-        const int64_t end_row = std::min(std::min(t + p.tiles_per_block, tile_end) * tile, g.rows());
-        kernels.run(g, blocks, t * tile, end_row - t * tile, panel_begin, panel_end, packed, sums);
+      const int64_t last = p.chunks() * (r + 1) / p.chunk_slots - 1;
+      for (int64_t i = p.chunks() * r / p.chunk_slots; i <= last; ++i) {
+        const GridChunk c = chunk_at(g, p, i);
+        kernels.pack_source(g, c, packed);
+        kernels.multiply(g, c, chunk_at(g, p, std::min(i + 1, last)), packed, p.panels * q / p.panel_slots,
+                         p.panels * (q + 1) / p.panel_slots);
       }
     }
   });
@@ -164,6 +185,11 @@ TapGemm ConvPass::product(int64_t phase) const {
       t.offset = at / a.stride;
       break;
     }
+    // The engine wants the taps in the order of the source.
+    t.tap_first += (t.taps - 1) * t.tap_step;
+    t.offset += (t.taps - 1) * t.offset_step;
+    t.tap_step = -t.tap_step;
+    t.offset_step = -t.offset_step;
   }
   return g;
 }

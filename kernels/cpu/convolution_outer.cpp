@@ -16,11 +16,11 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 // Extents of a full chunk, from the shape alone: they decide the order of the additions.
-OuterChunk full_chunk(const TapOuter& g) {
+GridChunk full_chunk(const TapOuter& g) {
   const int64_t pixels =
       std::clamp<int64_t>(chunk_floats / (g.gathered_channels + g.dense_channels), 256, 1024);
   const int64_t rows = g.axes[1].grid, columns = g.axes[2].grid;
-  OuterChunk c;
+  GridChunk c;
   c.columns = ceil_div(columns, ceil_div(columns, pixels));
   if (c.columns == columns) c.rows = std::clamp<int64_t>(pixels / columns, 1, rows);
   if (c.columns == columns && c.rows == rows)
@@ -29,7 +29,7 @@ OuterChunk full_chunk(const TapOuter& g) {
 }
 
 // The chunk that begins where `c` does.
-OuterChunk chunk_from(const TapOuter& g, const OuterChunk& full, OuterChunk c) {
+GridChunk chunk_from(const TapOuter& g, const GridChunk& full, GridChunk c) {
   c.slices = std::min(full.slices, g.slices() - c.slice);
   c.rows = std::min(full.rows, g.axes[1].grid - c.row);
   c.columns = std::min(full.columns, g.axes[2].grid - c.column);
@@ -37,7 +37,7 @@ OuterChunk chunk_from(const TapOuter& g, const OuterChunk& full, OuterChunk c) {
 }
 
 // The last one is followed by one that begins at slice g.slices().
-OuterChunk chunk_after(const TapOuter& g, const OuterChunk& full, OuterChunk c) {
+GridChunk chunk_after(const TapOuter& g, const GridChunk& full, GridChunk c) {
   if ((c.column += full.columns) >= g.axes[2].grid) {
     c.column = 0;
     if ((c.row += full.rows) >= g.axes[1].grid) {
@@ -80,7 +80,7 @@ struct Sizes {
 
 // Floats of a thread's two operands.
 Sizes sizes_of(const TapOuter& g, const Share& s, const TapOuterKernels& kernels) {
-  const OuterChunk c = full_chunk(g);
+  const GridChunk c = full_chunk(g);
   const SourceBox box = source_box(g, c);
   // Chunks in the middle touch a border on either side.
   const auto most = [](int64_t extent, int64_t count, const TapAxis& a) {
@@ -92,7 +92,7 @@ Sizes sizes_of(const TapOuter& g, const Share& s, const TapOuterKernels& kernels
   const int64_t unit = kernels.row_unit, width = kernels.columns_per_tile;
   const RowBlocks blocks = row_blocks(g, kernels.rows_per_tile, unit);
   const int64_t rows = blocks.begin(s.block_end) - blocks.begin(s.block_begin);
-  return {round_up(rows * (g.dense_rows ? dense : gathered), chunk),
+  return {round_up(rows * (g.dense_rows ? dense : gathered), 16),
           (s.panel_end - s.panel_begin) * width * (g.dense_rows ? gathered : dense)};
 }
 
@@ -100,7 +100,7 @@ int64_t slot_floats(const TapOuter& g, int64_t slots, const TapOuterKernels& ker
   int64_t most = 0;
   for (int64_t slot = 0; slot < slots; ++slot) {
     const Sizes sizes = sizes_of(g, share_of(g, kernels, slot, slots), kernels);
-    most = std::max(most, round_up(sizes.rows + sizes.columns, chunk));
+    most = std::max(most, round_up(sizes.rows + sizes.columns, 16));
   }
   return most;
 }
@@ -127,13 +127,13 @@ void run_outer(const TapOuter& g, float* workspace) {
   }
   const auto& kernels = active<TapOuterKernels>();
   const int64_t slots = slots_of(g, kernels), floats = slot_floats(g, slots, kernels);
-  const OuterChunk full = full_chunk(g);
+  const GridChunk full = full_chunk(g);
   parallel_for(slots, 1, [&](int64_t slot_begin, int64_t slot_end) {
     for (int64_t slot = slot_begin; slot < slot_end; ++slot) {
       const Share s = share_of(g, kernels, slot, slots);
       float* rows = workspace + slot * floats;
       float* columns = rows + sizes_of(g, s, kernels).rows;
-      OuterChunk c = chunk_from(g, full, {}), next = c;
+      GridChunk c = chunk_from(g, full, {}), next = c;
       for (bool first = true; c.slice < g.slices(); c = next, first = false) {
         next = chunk_after(g, full, c);
         kernels.pack_rows(g, c, s.block_begin, s.block_end, rows);

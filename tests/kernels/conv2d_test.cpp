@@ -27,6 +27,7 @@ std::vector<Case> cases() {
       {"image out", {2, 7, 8, 33}, {3, 3, 33, 3}, Conv2dParams::same(3)},
       {"one channel", {1, 4, 4, 1}, {3, 3, 1, 1}, Conv2dParams::same(3)},
       {"1x1", {3, 5, 3, 48}, {1, 1, 48, 20}, {}},
+      {"1x1 of several chunks", {1, 48, 47, 48}, {1, 1, 48, 20}, {}},
       {"1x1 stride 2", {2, 5, 6, 17}, {1, 1, 17, 9}, {.stride_h = 2, .stride_w = 2}},
       {"stride 2", {2, 8, 8, 16}, {3, 3, 16, 16}, {2, 2, 1, 1, 1, 1}},
       {"stride 2, pad after only", {2, 8, 8, 16}, {3, 3, 16, 24}, {2, 2, 0, 1, 0, 1}},

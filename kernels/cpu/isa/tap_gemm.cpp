@@ -1,7 +1,7 @@
-// Algorithm: a block of rows is copied to f32 as [tile][k / 16][MR][16] (so the micro-kernel needs one
-// pointer and constant offsets), then every panel [k][NR] of weights is multiplied with every tile of MR
-// rows, MR x NR sums in registers. The copy is 1/NR of the multiply-adds divided by 16: about 1.5 % at 128
-// channels. The epilogue adds the terms and rounds.
+// Algorithm: a chunk of the source is copied to f32 with its zero border, once for all taps, so that a tap is
+// an offset and the taps of one row lie behind each other. A tile of MR pixels x NR channels then runs over
+// all taps and k with its sums in registers, the pixels read by broadcasts, the weights as one packed panel
+// that streams from the L2 cache. The tile adds the terms and rounds.
 #include "kernels/cpu/isa/tap_gemm.h"
 
 #include "kernels/cpu/isa.h"
@@ -14,152 +14,140 @@ using TW_ISA::Vec;
 using V = Vec<float>;
 constexpr int lanes = V::lanes;
 // 12 x 2 registers of sums out of 32 (AVX-512), 6 x 2 out of 16.
-constexpr int tile_rows = TW_VECTOR_BYTES == 64 ? 12 : 6;
+constexpr int group = TW_VECTOR_BYTES == 64 ? 4 : 2;
+constexpr int most_groups = 3;
 constexpr int panel_vectors = 2;
 constexpr int panel_channels = panel_vectors * lanes;
 
-// c(MR, NV) [+]= a(MR, chunks * 16) b(chunks * 16, NV); a as [chunk][MR][16].
-template <int MR, int NV>
-[[gnu::noinline]] void multiply(const float* __restrict a, const float* __restrict b, int64_t chunks,
-                                float* __restrict c, bool add) {
-  typename V::Native sums[MR][NV];
+// The terms of a sum: `runs` stretches of `length` of them, run r of a pixel at pixel + r's offset.
+struct Runs {
+  int64_t rows, planes, columns;  // taps along each axis; along columns only if they are not one run
+  int64_t row, plane, column;     // steps between them
+  int64_t length;
+};
+
+// Memory that will be read next, fetched a little at every step.
+struct Ahead {
+  const char* at;
+  int64_t step;
+};
+
+// c(G * group, NV) = sums over the runs; the pixels of group i at at[i] + j * pitch, b as [term][NV].
+template <int G, int NV>
+[[gnu::noinline]] void multiply(const float* const* at, int64_t pitch, const Runs& runs, const float* b,
+                                Ahead ahead, float* c) {
+  int64_t steps[group];
+#pragma GCC unroll 4
+  for (int p = 0; p < group; ++p) steps[p] = p * pitch;
+  typename V::Native sums[G * group][NV];
 #pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i)
+  for (int i = 0; i < G * group; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) sums[i][j] = add ? V::load(c + (i * NV + j) * lanes).native : V(0.0f).native;
-  for (int64_t k = 0; k < chunks; ++k) {
+    for (int j = 0; j < NV; ++j) sums[i][j] = V(0.0f).native;
+  const auto one = [&](const float* const(&x)[G], int64_t k) __attribute__((always_inline)) {
+    typename V::Native weight[NV];
 #pragma GCC unroll 4
-    for (int kk = 0; kk < chunk; ++kk) {
-      typename V::Native weight[NV];
+    for (int j = 0; j < NV; ++j) weight[j] = V::load(b + j * lanes).native;
+      // Hides that k is constant, so that it goes into the address and not into a register for each sum with
+      // it.
 #pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) weight[j] = V::load(b + j * lanes).native;
-      __builtin_prefetch(b + 8 * NV * lanes);
-      if (NV * lanes > 16) __builtin_prefetch(b + 8 * NV * lanes + 16);
-#pragma GCC unroll 16
-      for (int i = 0; i < MR; ++i) {
-        const typename V::Native x = V(a[i * chunk + kk]).native;
+    for (int p = 1; p < group; ++p) asm("" : "+r"(steps[p]));
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) sums[i][j] = x * weight[j] + sums[i][j];
+    for (int i = 0; i < G; ++i)
+#pragma GCC unroll 4
+      for (int p = 0; p < group; ++p) {
+        const typename V::Native pixel = V((x[i] + steps[p])[k]).native;
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) sums[i * group + p][j] = pixel * weight[j] + sums[i * group + p][j];
       }
-      b += NV * lanes;
-    }
-    a += MR * chunk;
-  }
+    b += NV * lanes;
+  };
+  for (int64_t plane = 0; plane < runs.planes; ++plane)
+    for (int64_t row = 0; row < runs.rows; ++row)
+      for (int64_t column = 0; column < runs.columns; ++column) {
+        const int64_t offset = plane * runs.plane + row * runs.row + column * runs.column;
+        const float* x[G];
+#pragma GCC unroll 4
+        for (int i = 0; i < G; ++i) x[i] = at[i] + offset;
+        int64_t k = runs.length;
+        for (; k >= 4; k -= 4) {
+          __builtin_prefetch(ahead.at, 0, 2);
+          ahead.at += ahead.step;
+          one(x, 0), one(x, 1), one(x, 2), one(x, 3);
+#pragma GCC unroll 4
+          for (int i = 0; i < G; ++i) x[i] += 4;
+        }
+        for (; k > 0; --k) {
+          one(x, 0);
+#pragma GCC unroll 4
+          for (int i = 0; i < G; ++i) ++x[i];
+        }
+      }
 #pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i)
+  for (int i = 0; i < G * group; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) V(sums[i][j]).store(c + (i * NV + j) * lanes);
 }
 
 template <int NV>
-void multiply_rows(int64_t rows, const float* a, const float* b, int64_t chunks, float* c, bool add) {
-  if (rows == tile_rows) return multiply<tile_rows, NV>(a, b, chunks, c, add);
-  if (rows == tile_rows * 2 / 3) return multiply<tile_rows * 2 / 3, NV>(a, b, chunks, c, add);
-  multiply<tile_rows / 3, NV>(a, b, chunks, c, add);
+void multiply_groups(int64_t groups, const float* const* at, int64_t pitch, const Runs& runs, const float* b,
+                     const Ahead& ahead, float* c) {
+  if (groups == 3) return multiply<3, NV>(at, pitch, runs, b, ahead, c);
+  if (groups == 2) return multiply<2, NV>(at, pitch, runs, b, ahead, c);
+  multiply<1, NV>(at, pitch, runs, b, ahead, c);
 }
 
-// Tiles at the end have 1/3 or 2/3 of the rows; what is computed for a row is the same in all of them.
-int64_t rows_of_tile(int64_t left) {
-  constexpr int64_t third = tile_rows / 3;
-  return left >= tile_rows ? tile_rows : (left + third - 1) / third * third;
-}
-
-struct Position {
-  int64_t sample, at[3];
-};
-
-Position position_of(const TapGemm& g, int64_t row) {
-  Position p{};
-  for (int axis = 2; axis >= 0; --axis) {
-    p.at[axis] = row % g.axes[axis].grid;
-    row /= g.axes[axis].grid;
-  }
-  p.sample = row;
-  return p;
-}
-
-void advance(const TapGemm& g, Position& p) {
-  for (int axis = 2; axis >= 0; --axis) {
-    if (++p.at[axis] < g.axes[axis].grid) return;
-    p.at[axis] = 0;
-  }
-  ++p.sample;
-}
-
-// Where element k of row i of a tile lies.
-TW_INLINE int64_t slot(int64_t k, int64_t i, int64_t tile) {
-  return (k / chunk * tile + i) * chunk + k % chunk;
-}
-
-// Elements [k, k + count) of row i of a tile; `from` null gives zeros.
+// `count` channels of a pixel; `from` null gives zeros.
 template <class T>
-TW_INLINE void copy_row(const T* from, int64_t stride, int64_t count, float* tile, int64_t k, int64_t i,
-                        int64_t rows) {
-  if (k % chunk == 0 && count % chunk == 0 && (stride == 1 || !from)) {
-    float* to = tile + slot(k, i, rows);
-    for (int64_t c = 0; c < count; c += chunk, to += rows * chunk)
-      for (int part = 0; part < chunk; part += lanes)
-        (from ? V::load(from + c + part) : V(0.0f)).store(to + part);
-    return;
+TW_INLINE void copy(const T* from, int64_t stride, int64_t count, float* to) {
+  int64_t k = 0;
+  if (from && stride == 1)
+    for (; k + lanes <= count; k += lanes) V::load(from + k).store(to + k);
+  for (; k < count; ++k) to[k] = from ? static_cast<float>(from[k * stride]) : 0.0f;
+}
+
+// Columns [first, first + columns) of a row of the source, zero outside of it.
+template <class T>
+void copy_row(const TapGemm& g, const T* row, int64_t first, int64_t columns, float* to) {
+  const int64_t extent = g.axes[2].source, end = first + columns;
+  const int64_t left = first < 0 ? (columns < -first ? columns : -first) : 0;
+  const int64_t low = first + left, high = end < extent ? end : extent;
+  copy<T>(nullptr, 1, left * g.depth, to);
+  to += left * g.depth;
+  if (g.pixel_stride == g.depth && g.depth_stride == 1) {
+    copy(row + low * g.depth, 1, high > low ? (high - low) * g.depth : 0, to);
+    to += high > low ? (high - low) * g.depth : 0;
+  } else {
+    for (int64_t x = low; x < high; ++x, to += g.depth)
+      copy(row + x * g.pixel_stride, g.depth_stride, g.depth, to);
   }
-  for (int64_t c = 0; c < count; ++c)
-    tile[slot(k + c, i, rows)] = from ? static_cast<float>(from[c * stride]) : 0.0f;
-}
-
-struct Block {
-  int64_t tap_begin, tap_end, depth_begin, depth_end;
-};
-
-Block block_at(const TapGemm& g, const DepthBlocks& blocks, int64_t index) {
-  const int64_t pieces = (g.depth + blocks.depth_per_block - 1) / blocks.depth_per_block;
-  const int64_t tap = index / pieces * blocks.taps_per_block, depth = index % pieces * blocks.depth_per_block;
-  const int64_t tap_end = tap + blocks.taps_per_block, depth_end = depth + blocks.depth_per_block;
-  return {tap, tap_end < g.taps() ? tap_end : g.taps(), depth, depth_end < g.depth ? depth_end : g.depth};
-}
-
-int64_t chunks_of(const Block& block) {
-  return ((block.tap_end - block.tap_begin) * (block.depth_end - block.depth_begin) + chunk - 1) / chunk;
+  if (end > high) copy<T>(nullptr, 1, (end - (high > low ? high : low)) * g.depth, to);
 }
 
 template <class T>
-const T* source_pixel(const TapGemm& g, const Position& p, int64_t tap) {
-  int64_t index[3];
-  for (int axis = 2; axis >= 0; --axis) {
-    const TapAxis& a = g.axes[axis];
-    index[axis] = p.at[axis] * a.source_step + a.offset + tap % a.taps * a.offset_step;
-    if (index[axis] < 0 || index[axis] >= a.source) return nullptr;
-    tap /= a.taps;
-  }
-  const int64_t pixel =
-      ((p.sample * g.axes[0].source + index[0]) * g.axes[1].source + index[1]) * g.axes[2].source + index[2];
-  return static_cast<const T*>(g.source) + pixel * g.pixel_stride;
-}
-
-template <class T>
-void pack_rows_of(const TapGemm& g, const Block& block, int64_t row, int64_t rows, float* packed) {
-  const int64_t length = chunks_of(block) * chunk, depth = block.depth_end - block.depth_begin;
-  Position p = position_of(g, row);
-  for (int64_t first = 0; first < rows; first += tile_rows) {
-    const int64_t tile = rows_of_tile(rows - first);
-    for (int64_t i = 0; i < tile; ++i) {
-      int64_t k = 0;
-      if (first + i < rows) {
-        for (int64_t tap = block.tap_begin; tap < block.tap_end; ++tap, k += depth) {
-          const T* from = source_pixel<T>(g, p, tap);
-          copy_row(from ? from + block.depth_begin * g.depth_stride : from, g.depth_stride, depth, packed, k,
-                   i, tile);
-        }
-        advance(g, p);
+void pack_source_of(const TapGemm& g, const GridChunk& c, float* packed) {
+  const TapAxis &depth = g.axes[0], &height = g.axes[1], &width = g.axes[2];
+  const int64_t rows = packed_extent(height, c.rows), columns = packed_columns(g, c, group);
+  const int64_t top = c.row * height.source_step + height.offset,
+                left = c.column * width.source_step + width.offset;
+  for (int64_t slice = c.slice; slice < c.slice + c.slices; ++slice)
+    for (int64_t tap = 0; tap < depth.taps; ++tap) {
+      const int64_t z = slice % depth.grid * depth.source_step + depth.offset + tap * depth.offset_step;
+      for (int64_t y = top; y < top + rows; ++y, packed += columns * g.depth) {
+        const int64_t line = (slice / depth.grid * depth.source + z) * height.source + y;
+        if (z < 0 || z >= depth.source || y < 0 || y >= height.source)
+          copy<T>(nullptr, 1, columns * g.depth, packed);
+        else
+          copy_row(g, static_cast<const T*>(g.source) + line * width.source * g.pixel_stride, left, columns,
+                   packed);
       }
-      for (; k < length; ++k) packed[slot(k, i, tile)] = 0;
     }
-    packed += tile * length;
-  }
 }
 
-void pack_rows(const TapGemm& g, const Block& block, int64_t row, int64_t rows, float* packed) {
-  if (g.source_dtype == DType::bf16) return pack_rows_of<bf16>(g, block, row, rows, packed);
-  pack_rows_of<float>(g, block, row, rows, packed);
+void pack_source(const TapGemm& g, const GridChunk& c, float* packed) {
+  if (g.terms() == 0) return;
+  if (g.source_dtype == DType::bf16) return pack_source_of<bf16>(g, c, packed);
+  pack_source_of<float>(g, c, packed);
 }
 
 TW_INLINE V load_term(const View& view, int64_t at, int64_t count) {
@@ -171,27 +159,49 @@ TW_INLINE V load_term(const View& view, int64_t at, int64_t count) {
   return count == lanes ? V::load(from) : V::load(from, count);
 }
 
-// y = alpha * sums + bias + temb + residual, for one row and the `count` channels from `channel`.
+// Up to `group` neighbours of a row of the grid, the chunk's next ones in order.
+struct Group {
+  int64_t slice, row, column;
+  int64_t pixels;
+};
+
+Group first_group(const GridChunk& c) { return {0, 0, 0, c.columns < group ? c.columns : group}; }
+
+void advance(const GridChunk& c, Group& p) {
+  p.column += group;
+  if (p.column >= c.columns) {
+    p.column = 0;
+    if (++p.row == c.rows) p.row = 0, ++p.slice;
+  }
+  p.pixels = c.columns - p.column < group ? c.columns - p.column : group;
+}
+
+// y = alpha * sums + bias + temb + residual, for one group and the `count` channels from `channel`.
 template <class T>
-void finish_row(const TapGemm& g, const Position& p, const float* sums, int64_t channel, int64_t count) {
-  int64_t pixel = p.sample;
-  for (int axis = 0; axis < 3; ++axis) {
-    const TapAxis& a = g.axes[axis];
-    pixel = pixel * a.output + a.out + p.at[axis] * a.out_step;
-  }
-  T* out = static_cast<T*>(g.output) + pixel * g.output_stride + channel;
-  for (int64_t j = 0; j < count; j += lanes) {
-    const int64_t n = count - j < lanes ? count - j : lanes;
-    V y = V::load(sums + j);
-    if (g.alpha != 1) y *= V(g.alpha);
-    if (g.bias) y += load_term(g.bias, channel + j, n);
-    if (g.temb) y += load_term(g.temb, p.sample * g.channels + channel + j, n);
-    if (g.residual) y += load_term(g.residual, pixel * g.output_stride + channel + j, n);
-    if (n == lanes)
-      y.store(out + j);
-    else
-      y.store(out + j, n);
-  }
+void finish(const TapGemm& g, const GridChunk& c, const Group& p, const float* sums, int64_t vectors,
+            int64_t channel, int64_t count) {
+  const TapAxis &depth = g.axes[0], &height = g.axes[1], &width = g.axes[2];
+  const int64_t slice = c.slice + p.slice, sample = depth.grid == 1 ? slice : slice / depth.grid;
+  const int64_t z = depth.out + (depth.grid == 1 ? 0 : slice % depth.grid) * depth.out_step;
+  const int64_t y = height.out + (c.row + p.row) * height.out_step,
+                x = width.out + (c.column + p.column) * width.out_step;
+  int64_t at =
+      (((sample * depth.output + z) * height.output + y) * width.output + x) * g.output_stride + channel;
+  const int64_t next = width.out_step * g.output_stride;
+  for (int64_t i = 0; i < p.pixels; ++i, at += next, sums += vectors * lanes)
+    for (int64_t j = 0; j < count; j += lanes) {
+      const int64_t n = count - j < lanes ? count - j : lanes;
+      V value = V::load(sums + j);
+      if (g.alpha != 1) value *= V(g.alpha);
+      if (g.bias) value += load_term(g.bias, channel + j, n);
+      if (g.temb) value += load_term(g.temb, sample * g.channels + channel + j, n);
+      if (g.residual) value += load_term(g.residual, at + j, n);
+      T* out = static_cast<T*>(g.output) + at + j;
+      if (n == lanes)
+        value.store(out);
+      else
+        value.store(out, n);
+    }
 }
 
 // The last panel may be half as wide.
@@ -199,99 +209,108 @@ int64_t vectors_of(const TapGemm& g, int64_t panel) {
   return g.channels - panel * panel_channels <= lanes ? 1 : panel_vectors;
 }
 
-void run(const TapGemm& g, const DepthBlocks& blocks, int64_t row, int64_t rows, int64_t panel_begin,
-         int64_t panel_end, float* packed, float* sums) {
-  const int64_t panel_size = blocks.count * blocks.stride * panel_channels;
-  const int64_t tiles = (rows + tile_rows - 1) / tile_rows;
-  float none[tile_rows * panel_channels] = {};
-  for (int64_t index = 0; index < (blocks.count ? blocks.count : 1); ++index) {
-    const bool last = index + 1 >= blocks.count;
-    Block block{};
-    if (blocks.count) {
-      block = block_at(g, blocks, index);
-      pack_rows(g, block, row, rows, packed);
-    }
-    const int64_t chunks = chunks_of(block);
-    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      const int64_t vectors = vectors_of(g, panel);
-      const float* b = g.panels + panel * panel_size + index * blocks.stride * vectors * lanes;
-      Position p = last ? position_of(g, row) : Position{};
-      for (int64_t t = 0; t < tiles; ++t) {
-        const int64_t tile = rows_of_tile(rows - t * tile_rows);
-        const float* a = packed + t * tile_rows * chunks * chunk;
-        // Only a sum that goes on in the next block has to be kept.
-        float* c =
-            blocks.count > 1 ? sums + ((panel - panel_begin) * tiles + t) * tile_rows * panel_channels : none;
-        if (blocks.count && vectors == 1)
-          multiply_rows<1>(tile, a, b, chunks, c, index > 0);
-        else if (blocks.count)
-          multiply_rows<panel_vectors>(tile, a, b, chunks, c, index > 0);
-        if (!last) continue;
-        const int64_t channel = panel * panel_channels, left = g.channels - channel;
-        for (int64_t i = 0; i < tile && t * tile_rows + i < rows; ++i, advance(g, p)) {
-          const float* from = c + i * vectors * lanes;
-          const int64_t count = left < vectors * lanes ? left : vectors * lanes;
-          if (g.output_dtype == DType::bf16)
-            finish_row<bf16>(g, p, from, channel, count);
-          else
-            finish_row<float>(g, p, from, channel, count);
-        }
-      }
+// Where the source of a chunk begins.
+const char* in_memory(const TapGemm& g, const GridChunk& c) {
+  const TapAxis &depth = g.axes[0], &height = g.axes[1], &width = g.axes[2];
+  const int64_t y = c.row * height.source_step + height.offset,
+                x = c.column * width.source_step + width.offset;
+  const int64_t plane = c.slice / depth.grid * depth.source + c.slice % depth.grid * depth.source_step;
+  const int64_t pixel = (plane * height.source + (y > 0 ? y : 0)) * width.source + (x > 0 ? x : 0);
+  return static_cast<const char*>(g.source) +
+         pixel * g.pixel_stride * (g.source_dtype == DType::bf16 ? 2 : 4);
+}
+
+void multiply_chunk(const TapGemm& g, const GridChunk& c, const GridChunk& following, const float* packed,
+                    int64_t panel_begin, int64_t panel_end) {
+  const TapAxis &depth = g.axes[0], &height = g.axes[1], &width = g.axes[2];
+  const int64_t line = packed_columns(g, c, group) * g.depth, plane = packed_extent(height, c.rows) * line;
+  Runs runs{height.taps, depth.taps, 1, height.offset_step * line, plane, 0, width.taps * g.depth};
+  if (width.offset_step != 1 && width.taps > 1)
+    runs.columns = width.taps, runs.column = width.offset_step * g.depth, runs.length = g.depth;
+  const int64_t pitch = width.source_step * g.depth;
+  const int64_t groups = c.slices * c.rows * ((c.columns + group - 1) / group);
+  const int64_t tiles = (groups + most_groups - 1) / most_groups;
+  const int64_t panel_size = g.terms() * panel_channels;
+  const char* source = in_memory(g, following);
+  const int64_t source_floats = following.slices * depth.taps * packed_extent(height, following.rows) *
+                                packed_extent(width, following.columns) * g.pixel_stride;
+  const int64_t source_share = g.terms() == 0 ? 0 : source_floats * 4 / (tiles * (panel_end - panel_begin));
+  float sums[most_groups * group * panel_channels];
+  for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+    const int64_t vectors = vectors_of(g, panel), channel = panel * panel_channels;
+    const int64_t wide = vectors * lanes, left = g.channels - channel, count = left < wide ? left : wide;
+    const float* b = g.panels + panel * panel_size;
+    // Tiles fetch, in turns, their shares of the next panel and of the next chunk's source.
+    const int64_t panel_share = panel + 1 < panel_end ? panel_size * 4 / tiles : 0;
+    const char* next_panel = reinterpret_cast<const char*>(b + panel_size);
+    const char* next_source = source + source_share * tiles * (panel - panel_begin);
+    Group in = first_group(c), out = in;
+    for (int64_t tile = 0, done = 0; tile < tiles; ++tile) {
+      // Tiles as equal as can be: 16 groups are 3 + 3 + 3 + 3 + 2 + 2.
+      const int64_t size = (groups - done + (tiles - tile) - 1) / (tiles - tile);
+      const float* at[most_groups];
+      for (int64_t i = 0; i < size; ++i, advance(c, in))
+        at[i] =
+            packed + in.slice * depth.taps * plane + in.row * height.source_step * line + in.column * pitch;
+      const bool turn = tile % 2 == 0;
+      const int64_t share = turn ? panel_share : source_share;
+      const Ahead ahead{(turn ? next_panel : next_source) + share * tile,
+                        share ? share * 8 / g.terms() + 1 : 0};
+      if (vectors == 1)
+        multiply_groups<1>(size, at, pitch, runs, b, ahead, sums);
+      else
+        multiply_groups<panel_vectors>(size, at, pitch, runs, b, ahead, sums);
+      for (int64_t i = 0; i < size; ++i, advance(c, out))
+        if (g.output_dtype == DType::bf16)
+          finish<bf16>(g, c, out, sums + i * group * wide, vectors, channel, count);
+        else
+          finish<float>(g, c, out, sums + i * group * wide, vectors, channel, count);
+      done += size;
     }
   }
 }
 
 template <class T>
-void pack_panels_of(const TapGemm& g, const DepthBlocks& blocks, const PanelSource& w, float* panels,
-                    int64_t begin, int64_t end) {
+void pack_panels_of(const TapGemm& g, const PanelSource& w, float* panels, int64_t begin, int64_t end) {
   for (int64_t panel = begin; panel < end; ++panel) {
     const int64_t width = vectors_of(g, panel) * lanes, channel = panel * panel_channels;
     const int64_t count = g.channels - channel < width ? g.channels - channel : width;
-    for (int64_t index = 0; index < blocks.count; ++index) {
-      const Block block = block_at(g, blocks, index);
-      float* to =
-          panels + panel * blocks.count * blocks.stride * panel_channels + index * blocks.stride * width;
-      const int64_t depth = block.depth_end - block.depth_begin;
-      int64_t k = 0;
-      for (int64_t tap = block.tap_begin; tap < block.tap_end; ++tap, k += depth) {
-        int64_t rest = tap, flat = 0, scale = 1;
-        for (int axis = 2; axis >= 0; --axis) {
-          const TapAxis& a = g.axes[axis];
-          flat += (a.tap_first + rest % a.taps * a.tap_step) * scale;
-          rest /= a.taps;
-          scale *= a.kernel;
-        }
-        const T* from = static_cast<const T*>(w.data) + flat * w.tap_stride +
-                        block.depth_begin * w.depth_stride + channel * w.channel_stride;
-        if (w.channel_stride == 1) {
-          for (int64_t c = 0; c < depth; ++c) {
-            for (int64_t j = 0; j < count; ++j)
-              to[(k + c) * width + j] = static_cast<float>(from[c * w.depth_stride + j]);
-            for (int64_t j = count; j < width; ++j) to[(k + c) * width + j] = 0;
-          }
-        } else {
-          for (int64_t j = 0; j < width; ++j)
-            for (int64_t c = 0; c < depth; ++c)
-              to[(k + c) * width + j] =
-                  j < count ? static_cast<float>(from[c * w.depth_stride + j * w.channel_stride]) : 0.0f;
-        }
+    float* to = panels + panel * g.terms() * panel_channels;
+    for (int64_t tap = 0; tap < g.taps(); ++tap, to += g.depth * width) {
+      int64_t rest = tap, flat = 0, scale = 1;
+      for (int axis = 2; axis >= 0; --axis) {
+        const TapAxis& a = g.axes[axis];
+        flat += (a.tap_first + rest % a.taps * a.tap_step) * scale;
+        rest /= a.taps;
+        scale *= a.kernel;
       }
-      for (int64_t i = k * width; i < chunks_of(block) * chunk * width; ++i) to[i] = 0;
+      const T* from = static_cast<const T*>(w.data) + flat * w.tap_stride + channel * w.channel_stride;
+      if (w.channel_stride == 1) {
+        for (int64_t k = 0; k < g.depth; ++k) {
+          for (int64_t j = 0; j < count; ++j)
+            to[k * width + j] = static_cast<float>(from[k * w.depth_stride + j]);
+          for (int64_t j = count; j < width; ++j) to[k * width + j] = 0;
+        }
+      } else {
+        for (int64_t j = 0; j < width; ++j)
+          for (int64_t k = 0; k < g.depth; ++k)
+            to[k * width + j] =
+                j < count ? static_cast<float>(from[k * w.depth_stride + j * w.channel_stride]) : 0.0f;
+      }
     }
   }
 }
 
-void pack_panels(const TapGemm& g, const DepthBlocks& blocks, const PanelSource& w, float* panels,
-                 int64_t begin, int64_t end) {
-  if (w.dtype == DType::bf16) return pack_panels_of<bf16>(g, blocks, w, panels, begin, end);
-  pack_panels_of<float>(g, blocks, w, panels, begin, end);
+void pack_panels(const TapGemm& g, const PanelSource& w, float* panels, int64_t begin, int64_t end) {
+  if (w.dtype == DType::bf16) return pack_panels_of<bf16>(g, w, panels, begin, end);
+  pack_panels_of<float>(g, w, panels, begin, end);
 }
 
 }  // namespace
 
 template <>
 const TapGemmKernels& kernels_of<TapGemmKernels, Isa::TW_ISA>() {
-  static const TapGemmKernels kernels{tile_rows, panel_channels, pack_panels, run};
+  static const TapGemmKernels kernels{group, panel_channels, pack_panels, pack_source, multiply_chunk};
   return kernels;
 }
 

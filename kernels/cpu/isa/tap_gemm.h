@@ -20,17 +20,14 @@ struct TapAxis {
   int64_t out = 0, out_step = 1;
 };
 
-// How the sum over (tap, k) is cut so that one block of rows stays in the L2 cache. A function of the shape
-// only: it decides the order of the additions.
-struct DepthBlocks {
-  int64_t taps_per_block = 1, depth_per_block = 1, count = 0;
-  int64_t stride = 0;  // (tap, k) pairs a block, rounded up to a whole number of chunks
-  static DepthBlocks of(int64_t taps, int64_t depth);
+// A part of the grid whose source fits in the cache: `slices` (sample, depth) planes x rows x columns. Either
+// one row or whole rows, and either one slice or whole slices.
+struct GridChunk {
+  int64_t slice = 0, slices = 1, row = 0, rows = 1, column = 0, columns = 1;
 };
-inline constexpr int64_t chunk = 16;  // k's that lie together in a packed row
 
 struct TapGemm {
-  TapAxis axes[3];  // depth, height, width
+  TapAxis axes[3];  // depth, height, width; offset_step > 0 where there is more than one tap
   int64_t samples = 1;
   const void* source = nullptr;  // (samples, source extents, depth)
   DType source_dtype = DType::f32;
@@ -45,7 +42,9 @@ struct TapGemm {
   View bias, temb, residual;
 
   [[gnu::always_inline]] int64_t taps() const { return axes[0].taps * axes[1].taps * axes[2].taps; }
-  [[gnu::always_inline]] int64_t rows() const { return samples * axes[0].grid * axes[1].grid * axes[2].grid; }
+  [[gnu::always_inline]] int64_t slices() const { return samples * axes[0].grid; }
+  [[gnu::always_inline]] int64_t rows() const { return slices() * axes[1].grid * axes[2].grid; }
+  [[gnu::always_inline]] int64_t terms() const { return taps() * depth; }  // of a sum
 };
 
 // w(t, k, j) at data[t * tap_stride + k * depth_stride + j * channel_stride], t the kernel's flat tap.
@@ -55,16 +54,33 @@ struct PanelSource {
   int64_t tap_stride = 0, depth_stride = 0, channel_stride = 0;
 };
 
+// The micro-kernel takes up to three groups of pixels, each of neighbours in one row of the grid: one pointer
+// a group and constant distances between its pixels.
 struct TapGemmKernels {
-  int64_t rows_per_tile;       // MR
+  int64_t pixels_per_group;
   int64_t channels_per_panel;  // NR
-  // Panels [begin, end) of [panel][block][tap, k][NR]; missing channels and the ends of blocks are zero.
-  void (*pack_panels)(const TapGemm&, const DepthBlocks&, const PanelSource&, float* panels, int64_t begin,
-                      int64_t end);
-  // Rows [row, row + rows) of panels [panel_begin, panel_end). `packed` holds rows (rounded up to tiles) x
-  // blocks.stride floats, `sums` the same rows x the panels' channels.
-  void (*run)(const TapGemm&, const DepthBlocks&, int64_t row, int64_t rows, int64_t panel_begin,
-              int64_t panel_end, float* packed, float* sums);
+  // Panels [begin, end) of [panel][tap][k][NR]; missing channels are zero, the last panel may be half as
+  // wide.
+  void (*pack_panels)(const TapGemm&, const PanelSource&, float* panels, int64_t begin, int64_t end);
+  // The chunk's source as f32 [slice][depth tap][row][column][k], with zeros around it.
+  void (*pack_source)(const TapGemm&, const GridChunk&, float* packed);
+  // Panels [panel_begin, panel_end) of the chunk's output. The source of `next`, the chunk that will follow,
+  // is fetched.
+  void (*multiply)(const TapGemm&, const GridChunk&, const GridChunk& next, const float* packed,
+                   int64_t panel_begin, int64_t panel_end);
 };
+
+// Rows and columns of a packed slice; the columns of the last group are there even if the grid ends before.
+[[gnu::always_inline]] inline int64_t packed_extent(const TapAxis& axis, int64_t count) {
+  return (count - 1) * axis.source_step + (axis.taps - 1) * axis.offset_step + 1;
+}
+[[gnu::always_inline]] inline int64_t packed_columns(const TapGemm& g, const GridChunk& c, int64_t group) {
+  return packed_extent(g.axes[2], (c.columns + group - 1) / group * group);
+}
+[[gnu::always_inline]] inline int64_t packed_floats(const TapGemm& g, const GridChunk& c, int64_t group) {
+  return g.terms() == 0 ? 0
+                        : c.slices * g.axes[0].taps * packed_extent(g.axes[1], c.rows) *
+                              packed_columns(g, c, group) * g.depth;
+}
 
 }  // namespace tw::kernels

@@ -155,7 +155,7 @@ TW_INLINE void copy_pixels(const Copy& copy, const T* from, int64_t channels, in
 }
 
 template <class T>
-void copy_gathered(const Copy& copy, const OuterChunk& c) {
+void copy_gathered(const Copy& copy, const GridChunk& c) {
   const TapOuter& g = copy.g;
   const SourceBox box = source_box(g, c);
   const TapAxis& depth = g.axes[0];
@@ -175,14 +175,14 @@ void copy_gathered(const Copy& copy, const OuterChunk& c) {
 }
 
 template <class T>
-void copy_dense(const Copy& copy, const OuterChunk& c) {
+void copy_dense(const Copy& copy, const GridChunk& c) {
   const TapOuter& g = copy.g;
   const int64_t pixel = (c.slice * g.axes[1].grid + c.row) * g.axes[2].grid + c.column;
   copy_pixels<T>(copy, static_cast<const T*>(g.dense) + pixel * g.dense_channels, g.dense_channels, 0,
                  copy.pixels);
 }
 
-void pack(const TapOuter& g, const OuterChunk& c, bool rows, int64_t begin, int64_t end, float* packed) {
+void pack(const TapOuter& g, const GridChunk& c, bool rows, int64_t begin, int64_t end, float* packed) {
   const bool dense = rows == g.dense_rows;
   const Copy copy{g,     row_blocks(g, tile_rows, row_unit),
                   rows,  begin,
@@ -194,11 +194,11 @@ void pack(const TapOuter& g, const OuterChunk& c, bool rows, int64_t begin, int6
     g.gathered_dtype == DType::bf16 ? copy_gathered<bf16>(copy, c) : copy_gathered<float>(copy, c);
 }
 
-void pack_rows(const TapOuter& g, const OuterChunk& c, int64_t begin, int64_t end, float* packed) {
+void pack_rows(const TapOuter& g, const GridChunk& c, int64_t begin, int64_t end, float* packed) {
   pack(g, c, true, begin, end, packed);
 }
 
-void pack_columns(const TapOuter& g, const OuterChunk& c, int64_t begin, int64_t end, float* packed) {
+void pack_columns(const TapOuter& g, const GridChunk& c, int64_t begin, int64_t end, float* packed) {
   pack(g, c, false, begin, end, packed);
 }
 
@@ -213,7 +213,7 @@ void add_columns(const float* panel, int64_t width, int64_t pixels, float* sum, 
 }
 
 // Where an operand's part of a chunk begins.
-const char* in_memory(const TapOuter& g, const OuterChunk& c, bool dense) {
+const char* in_memory(const TapOuter& g, const GridChunk& c, bool dense) {
   const SourceBox box = source_box(g, c);
   const int64_t pixel =
       dense ? (c.slice * g.axes[1].grid + c.row) * g.axes[2].grid + c.column
@@ -224,7 +224,7 @@ const char* in_memory(const TapOuter& g, const OuterChunk& c, bool dense) {
   return static_cast<const char*>(dense ? g.dense : g.gathered) + pixel * channels * size;
 }
 
-void multiply(const TapOuter& g, const OuterChunk& c, const OuterChunk& next, const float* rows,
+void multiply(const TapOuter& g, const GridChunk& c, const GridChunk& next, const float* rows,
               const float* columns, int64_t begin, int64_t end, bool first) {
   const TapAxis &depth = g.axes[0], &height = g.axes[1], &width = g.axes[2];
   const SourceBox box = source_box(g, c);

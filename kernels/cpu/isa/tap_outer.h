@@ -10,11 +10,6 @@
 
 namespace tw::kernels {
 
-// A part of the grid whose operands fit in the cache: `slices` (sample, depth) planes x rows x columns.
-struct OuterChunk {
-  int64_t slice = 0, slices = 1, row = 0, rows = 1, column = 0, columns = 1;
-};
-
 struct TapOuter {
   TapAxis axes[3];  // tap_first = 0 and tap_step = 1
   int64_t samples = 1;
@@ -45,11 +40,11 @@ struct TapOuterKernels {
 
   // Copies row blocks or column panels [begin, end) of the chunk to f32, [block][pixel][channel of the
   // block].
-  void (*pack_rows)(const TapOuter&, const OuterChunk&, int64_t begin, int64_t end, float* packed);
-  void (*pack_columns)(const TapOuter&, const OuterChunk&, int64_t begin, int64_t end, float* packed);
+  void (*pack_rows)(const TapOuter&, const GridChunk&, int64_t begin, int64_t end, float* packed);
+  void (*pack_columns)(const TapOuter&, const GridChunk&, int64_t begin, int64_t end, float* packed);
   // Adds the chunk to tiles [begin, end), or sets them if `first`. `rows` and `columns` begin with the first
   // block and panel of the range. The operands of `next`, the chunk that will follow, are fetched.
-  void (*multiply)(const TapOuter&, const OuterChunk&, const OuterChunk& next, const float* rows,
+  void (*multiply)(const TapOuter&, const GridChunk&, const GridChunk& next, const float* rows,
                    const float* columns, int64_t begin, int64_t end, bool first);
 };
 
@@ -79,7 +74,7 @@ struct Span {
   return {low, high > low ? high : low};
 }
 
-[[gnu::always_inline]] inline SourceBox source_box(const TapOuter& g, const OuterChunk& c) {
+[[gnu::always_inline]] inline SourceBox source_box(const TapOuter& g, const GridChunk& c) {
   const Span rows = touched(g.axes[1], c.row, c.rows), columns = touched(g.axes[2], c.column, c.columns);
   return {rows.begin, rows.end - rows.begin, columns.begin, columns.end - columns.begin,
           c.slices * g.axes[0].taps};
