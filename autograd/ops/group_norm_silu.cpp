@@ -13,45 +13,65 @@ namespace {
 
 View view_of(const Var& var) { return var.defined() ? var.value().view() : View{}; }
 
-Tensor workspace_for(const kernels::GroupNormParams& params, const Tensor& x) {
-  return Tensor::empty({kernels::group_norm_silu_workspace_bytes(params, x.shape(), x.dtype())}, DType::u8);
+Tensor workspace_for(const kernels::GroupNormParams& params, const Shape& whole, DType dtype) {
+  return Tensor::empty({kernels::group_norm_silu_workspace_bytes(params, whole, dtype)}, DType::u8);
+}
+
+Saved save(const Var& var) { return var.defined() ? Saved(var) : Saved(); }
+
+// What backward needs: the inputs and two moments a group.
+struct Kept {
+  kernels::GroupNormParams params;
+  Tensor mean, rstd;
+  Saved x, gamma, beta, scale_shift, rest;
+
+  kernels::GroupNormInputs inputs() const {
+    return {x.get().view(), gamma.get().view(), beta.get().view(), scale_shift.get().view(),
+            rest.get().view()};
+  }
+};
+
+void backward_of(const Kept& kept, const Tensor& dy, Gradients& grads) {
+  const DType moments = kept.mean.dtype();
+  const auto like = [&](bool wanted, const Saved& input, bool moment) {
+    const Tensor& t = input.get();
+    return wanted ? Tensor::empty(t.shape(), moment ? moments : t.dtype()) : Tensor();
+  };
+  const bool parts = kept.rest.get().defined(), map = grads.wanted(0) || (parts && grads.wanted(4));
+  const Tensor dx = like(map, kept.x, false), drest = like(map && parts, kept.rest, false);
+  const Tensor dgamma = like(grads.wanted(1), kept.gamma, true);
+  const Tensor dbeta = like(grads.wanted(2), kept.beta, true);
+  const Tensor dscale_shift = like(grads.wanted(3), kept.scale_shift, false);
+  kernels::group_norm_silu_backward(
+      kept.params, kept.inputs(), kept.mean.view(), kept.rstd.view(), dy.view(),
+      {dx.view(), dgamma.view(), dbeta.view(), dscale_shift.view(), drest.view()},
+      workspace_for(kept.params, dy.shape(), dy.dtype()).view());
+  if (dx.defined()) grads.add(0, dx);
+  if (dgamma.defined()) grads.add(1, dgamma);
+  if (dbeta.defined()) grads.add(2, dbeta);
+  if (dscale_shift.defined()) grads.add(3, dscale_shift);
+  if (drest.defined()) grads.add(4, drest);
 }
 
 }  // namespace
 
 Var group_norm(const Var& x, const Var& gamma, const Var& beta, const kernels::GroupNormParams& params,
-               const Var& scale_shift) {
+               const Var& scale_shift, const Var& rest) {
   check(x.value().rank() >= 2, "group_norm", "x must be (n, ..., c), found ", x.shape());
   const DType moments = x.dtype() == DType::f64 ? DType::f64 : DType::f32;
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  const Shape whole = rest.defined() ? x.shape().with(-1, x.dim(-1) + rest.dim(-1)) : x.shape();
+  Tensor y = Tensor::empty(whole, x.dtype());
   Tensor mean = Tensor::empty({x.dim(0), params.groups}, moments),
          rstd = Tensor::empty(mean.shape(), moments);
   kernels::group_norm_silu_forward(
-      params, {x.value().view(), view_of(gamma), view_of(beta), view_of(scale_shift)}, y.view(), mean.view(),
-      rstd.view(), workspace_for(params, x.value()).view());
-  if (!wants_gradient({x, gamma, beta, scale_shift})) return Var(y);
-
-  const auto save = [](const Var& var) { return var.defined() ? Saved(var) : Saved(); };
-  return record("group_norm", y, {x, gamma, beta, scale_shift},
-                [params, mean, rstd, moments, x = Saved(x), gamma = save(gamma), beta = save(beta),
-                 scale_shift = save(scale_shift)](const Tensor& dy, Gradients& grads) {
-                  const Tensor& input = x.get();
-                  Tensor dx, dgamma, dbeta, dscale_shift;
-                  if (grads.wanted(0)) dx = Tensor::empty(input.shape(), input.dtype());
-                  if (grads.wanted(1)) dgamma = Tensor::empty(gamma.get().shape(), moments);
-                  if (grads.wanted(2)) dbeta = Tensor::empty(beta.get().shape(), moments);
-                  if (grads.wanted(3))
-                    dscale_shift = Tensor::empty(scale_shift.get().shape(), scale_shift.get().dtype());
-                  kernels::group_norm_silu_backward(
-                      params, {input.view(), gamma.get().view(), beta.get().view(), scale_shift.get().view()},
-                      mean.view(), rstd.view(), dy.view(),
-                      {dx.view(), dgamma.view(), dbeta.view(), dscale_shift.view()},
-                      workspace_for(params, input).view());
-                  if (dx.defined()) grads.add(0, dx);
-                  if (dgamma.defined()) grads.add(1, dgamma);
-                  if (dbeta.defined()) grads.add(2, dbeta);
-                  if (dscale_shift.defined()) grads.add(3, dscale_shift);
-                });
+      params, {x.value().view(), view_of(gamma), view_of(beta), view_of(scale_shift), view_of(rest)},
+      y.view(), mean.view(), rstd.view(), workspace_for(params, whole, x.dtype()).view());
+  const std::vector<Var> inputs{x, gamma, beta, scale_shift, rest};
+  if (!wants_gradient(inputs)) return Var(y);
+  return record(
+      "group_norm", y, inputs,
+      [kept = Kept{params, mean, rstd, Saved(x), save(gamma), save(beta), save(scale_shift), save(rest)}](
+          const Tensor& dy, Gradients& grads) { backward_of(kept, dy, grads); });
 }
 
 Var group_norm_composed(const Var& x, const Var& gamma, const Var& beta,

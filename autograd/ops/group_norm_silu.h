@@ -9,9 +9,10 @@
 namespace tw {
 
 // x (n, ..., c), gamma and beta (c) or undefined, scale_shift (n, 2c) or undefined -> y like x:
-// y = [silu]((norm(x) gamma + beta) (1 + scale) + shift).
+// y = [silu]((norm(x) gamma + beta) (1 + scale) + shift). `rest`, if defined, holds further channels: bit for
+// bit the norm of concat({x, rest}, -1), which is neither made nor saved.
 Var group_norm(const Var& x, const Var& gamma, const Var& beta, const kernels::GroupNormParams& params,
-               const Var& scale_shift = {});
+               const Var& scale_shift = {}, const Var& rest = {});
 
 // The same made of basic ops, one for each step of the formula: its definition and the tests' oracle. Slow,
 // and keeps every intermediate map for backward.

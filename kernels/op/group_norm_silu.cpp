@@ -33,6 +33,11 @@ struct Sizes {
   int64_t bytes() const { return partial_bytes + coefficient_bytes + total_bytes; }
 };
 
+// Of both parts of x together.
+Shape whole_shape(const GroupNormInputs& in) {
+  return in.x_rest ? in.x.shape.with(-1, in.x.shape.back() + in.x_rest.shape.back()) : in.x.shape;
+}
+
 void check_parameter(const char* op, const char* name, const View& parameter, const Shape& expected,
                      DType x) {
   if (!parameter) return;
@@ -42,12 +47,24 @@ void check_parameter(const char* op, const char* name, const View& parameter, co
         " beside x in ", dtype_name(x));
 }
 
+// y and dy are whole, contiguous and of x's dtype.
+void check_whole(const char* op, const GroupNormInputs& in, const Argument& argument) {
+  check_dense(op, argument);
+  check_shape(op, argument, whole_shape(in));
+  check_dtype(op, argument, in.x.dtype);
+}
+
 GroupNormJob make_job(const char* op, const GroupNormParams& params, const GroupNormInputs& in,
                       const View& mean, const View& rstd, const View& workspace) {
   const View& x = in.x;
   check_dense(op, {"x", x});
   check(x.rank() >= 2, op, "x must be (n, ..., c), found ", x.shape);
-  const Sizes sizes(x.shape, x.dtype);
+  if (in.x_rest) {
+    check_dense(op, {"x_rest", in.x_rest});
+    check_shape(op, {"x_rest", in.x_rest}, x.shape.with(-1, in.x_rest.shape.back()));
+    check_dtype(op, {"x_rest", in.x_rest}, x.dtype);
+  }
+  const Sizes sizes(whole_shape(in), x.dtype);
   check(params.groups >= 1 && sizes.c % params.groups == 0, op, "groups = ", params.groups,
         " does not divide the ", sizes.c, " channels of x ", x.shape);
   check(params.eps > 0, op, "eps must be positive, found ", params.eps);
@@ -64,7 +81,7 @@ GroupNormJob make_job(const char* op, const GroupNormParams& params, const Group
 
   GroupNormJob job;
   job.params = params, job.in = in, job.mean = mean, job.rstd = rstd;
-  job.n = sizes.n, job.pixels = sizes.pixels, job.c = sizes.c;
+  job.n = sizes.n, job.pixels = sizes.pixels, job.c = sizes.c, job.c_first = x.shape.back();
   job.chunk_pixels = sizes.chunk_pixels, job.chunks = sizes.chunks;
   char* memory = static_cast<char*>(workspace.pointer);
   job.partial = memory;
@@ -108,7 +125,7 @@ void group_norm_silu_forward(const GroupNormParams& params, const GroupNormInput
   const char* op = "group_norm_silu_forward";
   const OpTimer timer(op, in.x, in.scale_shift, y);
   GroupNormJob job = make_job(op, params, in, mean, rstd, workspace);
-  check_same(op, {{"x", in.x}, {"y", y}});
+  check_whole(op, in, {"y", y});
   job.y = y;
   if (in.x.numel() == 0) return;
   const GroupNormKernels& kernels = active<GroupNormKernels>();
@@ -133,10 +150,12 @@ void group_norm_silu_backward(const GroupNormParams& params, const GroupNormInpu
   const char* op = "group_norm_silu_backward";
   const OpTimer timer(op, in.x, dy, gradients.dx, gradients.dscale_shift);
   GroupNormJob job = make_job(op, params, in, mean, rstd, workspace);
-  check_same(op, {{"x", in.x}, {"dy", dy}});
+  check_whole(op, in, {"dy", dy});
   job.dy = dy;
   job.gradients = gradients;
   if (gradients.dx) check_same(op, {{"x", in.x}, {"dx", gradients.dx}});
+  check(!in.x_rest || !gradients.dx == !gradients.dx_rest, op, "dx and dx_rest are wanted together");
+  if (gradients.dx_rest) check_same(op, {{"x_rest", in.x_rest}, {"dx_rest", gradients.dx_rest}});
   for (const Argument& wanted : {Argument{"dgamma", gradients.dgamma}, Argument{"dbeta", gradients.dbeta}}) {
     if (!wanted.view) continue;
     check_dense(op, wanted);

@@ -1,6 +1,7 @@
 // Convolution layers: a weight, a bias and the geometry. Weights are (kh, kw, c_in, c_out).
 #pragma once
 
+#include "autograd/ops/concat.h"
 #include "autograd/ops/conv2d.h"
 #include "autograd/ops/conv3d.h"
 #include "autograd/ops/conv_transpose2d.h"
@@ -29,11 +30,22 @@ class Conv2d : public Module {
 
   void keep_only_packed(WeightUse use) override { packed_.keep_only_packed(use); }
 
+  // The layer's value at concat({x, rest}, -1), which is not made: the sum of two convolutions.
+  Var joined(const Var& x, const Var& rest) const {
+    const AllocationName scope(name());
+    const int64_t c = x.dim(-1);
+    const Var of_rest =
+        conv2d(rest, slice(weight, 2, c, weight.dim(2)), {.bias = bias}, params, &packed_rest_);
+    return conv2d(x, slice(weight, 2, 0, c), {.residual = of_rest}, params, &packed_);
+  }
+
   kernels::Conv2dParams params;
   Var weight, bias;
 
  private:
-  mutable PackedWeights packed_;  // of frozen weights; follows the weight by itself
+  // Of frozen weights; they follow the weight by themselves. The one that `joined` fills last may give the
+  // weight back.
+  mutable PackedWeights packed_, packed_rest_;
 };
 
 // Weights are (kd, kh, kw, c_in, c_out).

@@ -17,10 +17,11 @@ class GroupNorm : public Module {
           " channels do not divide into ", params.groups, " groups");
   }
 
-  // x (n, ..., c); scale_shift (n, 2c), scale first, or undefined. Followed by SiLU if params.silu.
-  Var operator()(const Var& x, const Var& scale_shift = {}) const {
+  // x (n, ..., c); scale_shift (n, 2c), scale first, or undefined. Followed by SiLU if params.silu. x may
+  // lack its last channels, which are then those of `rest`.
+  Var operator()(const Var& x, const Var& scale_shift = {}, const Var& rest = {}) const {
     const AllocationName scope(name());
-    return group_norm(x, weight, bias, params, scale_shift);
+    return group_norm(x, weight, bias, params, scale_shift, rest);
   }
 
   kernels::GroupNormParams params;

@@ -47,12 +47,14 @@ void ResBlock::keep_only_packed(WeightUse use) {
   if (use != WeightUse::any) time_emb_proj_.keep_only_packed(WeightUse::sampling);  // no gradient goes there
 }
 
-Var ResBlock::operator()(const Var& x, const Var& temb, const RandomKey& dropout_key) const {
+Var ResBlock::operator()(const Var& x, const Var& joined, const Var& temb,
+                         const RandomKey& dropout_key) const {
   const AllocationName scope(name());
-  Var h = conv1_(norm1_(x), {.temb = temb});
+  Var h = conv1_(norm1_(x, {}, joined), {.temb = temb});
   h = norm2_(h);
   if (training()) h = dropout(h, dropout_, dropout_key);
-  const Var skip = conv_shortcut_ ? (*conv_shortcut_)(x) : x;
+  Var skip = x;
+  if (conv_shortcut_) skip = joined.defined() ? conv_shortcut_->joined(x, joined) : (*conv_shortcut_)(x);
   return conv2_(h, {.residual = skip});
 }
 

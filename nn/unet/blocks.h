@@ -21,9 +21,10 @@ class ResBlock : public Module {
   // SiLU of the time embedding (rows, 4 base) -> what conv1 adds to every pixel (rows, out).
   Var project(const Var& activated_embedding) const { return time_emb_proj_(activated_embedding); }
   void keep_only_packed(WeightUse use) override;
-  // x (n, h, w, in), temb (n, out) -> (n, h, w, out). The key names the random numbers of dropout, which is
-  // active in training only.
-  Var operator()(const Var& x, const Var& temb, const RandomKey& dropout_key) const;
+  // x (n, h, w, in), temb (n, out) -> (n, h, w, out). In the decoder the last channels of x are `joined`, a
+  // map of the encoder; concat({x, joined}) is never made. The key names the random numbers of dropout, which
+  // is active in training only.
+  Var operator()(const Var& x, const Var& joined, const Var& temb, const RandomKey& dropout_key) const;
 
  private:
   GroupNorm norm1_;

@@ -5,7 +5,6 @@
 #include "autograd/checkpoint.h"
 #include "autograd/ops/activation.h"
 #include "autograd/ops/binary.h"
-#include "autograd/ops/concat.h"
 #include "autograd/ops/reshape.h"
 #include "tensor/error.h"
 
@@ -111,16 +110,13 @@ Var UNet::forward(const Var& x, const Tensor& t, const Tensor& labels) const {
 // undefined), the projection of the time.
 Var UNet::stage(const Level& level, size_t i, size_t block, const std::vector<Var>& inputs) const {
   const auto compute = [this, &level, i, block, key = dropout_key_](const std::vector<Var>& in) {
-    // Either way a node of its own, where the block's gradients are summed before they join those of other
-    // users of the map: so recomputation changes no bit.
-    const auto joined = [&in] {
-      const AllocationName scope("concat");
-      return concat({in[0], in[1]}, -1);
-    };
-    const Var x = in[1].defined() ? joined() : reshape(in[0], in[0].shape());
+    // Nodes of their own, where the block's gradients are summed before they join those of other users of
+    // the maps: so recomputation changes no bit.
+    const Var x = reshape(in[0], in[0].shape());
+    const Var joined = in[1].defined() ? reshape(in[1], in[1].shape()) : Var();
     RandomKey own_key = key;
     own_key.step = key.step * blocks_.size() + block;
-    const Var h = (*level.resnets[i])(x, cast(in[2], x.dtype()), own_key);
+    const Var h = (*level.resnets[i])(x, joined, cast(in[2], x.dtype()), own_key);
     return i < level.attentions.size() ? (*level.attentions[i])(h) : h;
   };
   return recompute_ && grad_enabled() ? checkpoint(compute, inputs) : compute(inputs);

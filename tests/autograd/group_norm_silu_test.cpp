@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "autograd/ops/concat.h"
 #include "tests/autograd/gradient_check.h"
 
 namespace tw {
@@ -67,6 +68,25 @@ TEST(GroupNormGradient, OnlyWantedGradientsAreComputed) {
   backward(z, Tensor::full(z.shape(), 1));
   EXPECT_TRUE(trained.grad().defined());
   EXPECT_FALSE(group_norm(frozen, gamma, beta, {.groups = 2}).requires_grad());
+}
+
+TEST(GroupNormGradient, ARestIsAsIfJoinedWhicheverPartWantsAGradient) {
+  const Tensor a = random_tensor({2, 5, 5, 6}), b = random_tensor({2, 5, 5, 10}, DType::f32, 4);
+  const Var gamma(random_tensor({16}, DType::f32, 1)), beta(random_tensor({16}, DType::f32, 2));
+  const kernels::GroupNormParams params{.groups = 4, .silu = true};
+  const Tensor dy = random_tensor({2, 5, 5, 16}, DType::f32, 9);
+  const Var one = Var::leaf(a), two = Var::leaf(b);
+  backward(group_norm(concat({one, two}, -1), gamma, beta, params), dy);
+  for (unsigned mask = 1; mask < 4; ++mask) {
+    const Var first = Var::leaf(a, mask & 1), rest = Var::leaf(b, mask & 2);
+    backward(group_norm(first, gamma, beta, params, {}, rest), dy);
+    if (mask & 1) {
+      EXPECT_EQ(first.grad().to_vector(), one.grad().to_vector());
+    }
+    if (mask & 2) {
+      EXPECT_EQ(rest.grad().to_vector(), two.grad().to_vector());
+    }
+  }
 }
 
 // The gradient of one input must be the same bits whichever others are asked for.

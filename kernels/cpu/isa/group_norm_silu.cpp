@@ -22,9 +22,21 @@ using Real = std::conditional_t<std::is_same_v<T, double>, double, float>;
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 double not_negative(double x) { return x < 0 ? 0 : x; }
 
+// x comes in one or two parts: channels [first, first + c) of the whole lie in maps of their own.
+struct Part {
+  View x, dx;
+  int64_t first, c;
+};
+template <class F>
+TW_INLINE void for_parts(const GroupNormJob& job, F f) {
+  f(Part{job.in.x, job.gradients.dx, 0, job.c_first});
+  if (job.in.x_rest) f(Part{job.in.x_rest, job.gradients.dx_rest, job.c_first, job.c - job.c_first});
+}
+
+// A pixel of a map with c channels.
 template <class T>
-T* row(const View& x, const GroupNormJob& job, int64_t sample, int64_t pixel) {
-  return static_cast<T*>(x.pointer) + (sample * job.pixels + pixel) * job.c;
+T* row(const View& map, int64_t c, const GroupNormJob& job, int64_t sample, int64_t pixel) {
+  return static_cast<T*>(map.pointer) + (sample * job.pixels + pixel) * c;
 }
 template <class R>
 R* partial(const GroupNormJob& job, int64_t sample, int64_t chunk) {
@@ -73,29 +85,32 @@ TW_INLINE void store(V v, T* to, int64_t count) {
 template <class T>
 void forward_sums_of(const GroupNormJob& job, int64_t sample, int64_t chunk) {
   using V = Vec<Real<T>>;
-  const int64_t c = job.c, begin = chunk * job.chunk_pixels;
+  const int64_t begin = chunk * job.chunk_pixels;
   const int64_t count = smaller(job.pixels - begin, job.chunk_pixels);
-  const T* x = row<T>(job.in.x, job, sample, begin);
-  const T* first = row<T>(job.in.x, job, sample, 0);
-  Real<T>* sums = partial<Real<T>>(job, sample, chunk);
-  for_channel_blocks<V, 4>(c, [&](int64_t j, auto vectors, int64_t lanes) {
-    constexpr int k = decltype(vectors)::value;
-    V shift[k], sum[k], squares[k];
-    for (int v = 0; v < k; ++v) {
-      shift[v] = load<V>(first + j + v * V::lanes, lanes);
-      sum[v] = squares[v] = V(0);
-    }
-    const T* in = x + j;
-    for (int64_t pixel = 0; pixel < count; ++pixel, in += c)
+  for_parts(job, [&](const Part& part) {
+    const int64_t c = part.c;
+    const T* x = row<T>(part.x, c, job, sample, begin);
+    const T* first = row<T>(part.x, c, job, sample, 0);
+    Real<T>* sums = partial<Real<T>>(job, sample, chunk) + part.first;
+    for_channel_blocks<V, 4>(c, [&](int64_t j, auto vectors, int64_t lanes) {
+      constexpr int k = decltype(vectors)::value;
+      V shift[k], sum[k], squares[k];
       for (int v = 0; v < k; ++v) {
-        const V d = load<V>(in + v * V::lanes, lanes) - shift[v];
-        sum[v] += d;
-        squares[v] = fma(d, d, squares[v]);
+        shift[v] = load<V>(first + j + v * V::lanes, lanes);
+        sum[v] = squares[v] = V(0);
       }
-    for (int v = 0; v < k; ++v) {
-      store(sum[v], sums + j + v * V::lanes, lanes);
-      store(squares[v], sums + c + j + v * V::lanes, lanes);
-    }
+      const T* in = x + j;
+      for (int64_t pixel = 0; pixel < count; ++pixel, in += c)
+        for (int v = 0; v < k; ++v) {
+          const V d = load<V>(in + v * V::lanes, lanes) - shift[v];
+          sum[v] += d;
+          squares[v] = fma(d, d, squares[v]);
+        }
+      for (int v = 0; v < k; ++v) {
+        store(sum[v], sums + j + v * V::lanes, lanes);
+        store(squares[v], sums + job.c + j + v * V::lanes, lanes);
+      }
+    });
   });
 }
 
@@ -132,17 +147,20 @@ void forward_reduce_of(const GroupNormJob& job, int64_t sample) {
   const int64_t c = job.c, groups = job.params.groups, size = c / groups;
   const double pixels = static_cast<double>(job.pixels), count = pixels * static_cast<double>(size);
   double* total = add_chunks<R>(job, sample);
-  const T* first = row<T>(job.in.x, job, sample, 0);
+  const auto first = [&](int64_t j) {  // the sums are taken relative to the first pixel
+    const T value = j < job.c_first ? row<T>(job.in.x, job.c_first, job, sample, 0)[j]
+                                    : row<T>(job.in.x_rest, c - job.c_first, job, sample, 0)[j - job.c_first];
+    return static_cast<double>(static_cast<R>(value));
+  };
   R* mean = static_cast<R*>(job.mean.pointer) + sample * groups;
   R* rstd = static_cast<R*>(job.rstd.pointer) + sample * groups;
   for (int64_t group = 0; group < groups; ++group) {
     // Channel means, then their mean; deviations of a channel from it join the channel's own.
     double average = 0, squares = 0;
-    for (int64_t j = group * size; j < (group + 1) * size; ++j)
-      average += static_cast<double>(static_cast<R>(first[j])) + total[j] / pixels;
+    for (int64_t j = group * size; j < (group + 1) * size; ++j) average += first(j) + total[j] / pixels;
     average /= static_cast<double>(size);
     for (int64_t j = group * size; j < (group + 1) * size; ++j) {
-      const double off = static_cast<double>(static_cast<R>(first[j])) + total[j] / pixels - average;
+      const double off = first(j) + total[j] / pixels - average;
       squares += not_negative(total[c + j] - total[j] * total[j] / pixels) + pixels * off * off;
     }
     mean[group] = static_cast<R>(average);
@@ -155,19 +173,20 @@ void forward_reduce_of(const GroupNormJob& job, int64_t sample) {
 template <class T, bool silu>
 void forward_apply_of(const GroupNormJob& job, int64_t sample, int64_t begin, int64_t end) {
   using V = Vec<Real<T>>;
-  const int64_t c = job.c;
-  const Real<T>* a = coefficients<Real<T>>(job, sample);
   const int64_t last = smaller(job.pixels, end * job.chunk_pixels);
-  for (int64_t pixel = begin * job.chunk_pixels; pixel < last; ++pixel) {
-    const T* in = row<T>(job.in.x, job, sample, pixel);
-    T* out = row<T>(job.y, job, sample, pixel);
-    for_channel_blocks<V, 2>(c, [&](int64_t j, auto vectors, int64_t lanes) {
-      for (int v = 0; v < decltype(vectors)::value; ++v, j += V::lanes)
-        store(math::group_norm_output<silu>(load<V>(in + j, lanes), load<V>(a + j, lanes),
-                                            load<V>(a + c + j, lanes)),
-              out + j, lanes);
-    });
-  }
+  for_parts(job, [&](const Part& part) {
+    const Real<T>* a = coefficients<Real<T>>(job, sample) + part.first;
+    for (int64_t pixel = begin * job.chunk_pixels; pixel < last; ++pixel) {
+      const T* in = row<T>(part.x, part.c, job, sample, pixel);
+      T* out = row<T>(job.y, job.c, job, sample, pixel) + part.first;
+      for_channel_blocks<V, 2>(part.c, [&](int64_t j, auto vectors, int64_t lanes) {
+        for (int v = 0; v < decltype(vectors)::value; ++v, j += V::lanes)
+          store(math::group_norm_output<silu>(load<V>(in + j, lanes), load<V>(a + j, lanes),
+                                              load<V>(a + job.c + j, lanes)),
+                out + j, lanes);
+      });
+    }
+  });
 }
 
 // Coefficients for the sums: a, b, and the group's mean of each channel.
@@ -190,32 +209,36 @@ void backward_sums_of(const GroupNormJob& job, int64_t sample, int64_t chunk) {
   using V = Vec<Real<T>>;
   const int64_t c = job.c, begin = chunk * job.chunk_pixels;
   const int64_t count = smaller(job.pixels - begin, job.chunk_pixels);
-  const T* x = row<T>(job.in.x, job, sample, begin);
-  const T* dy = row<T>(job.dy, job, sample, begin);
-  T* dz_out = write ? row<T>(job.gradients.dx, job, sample, begin) : nullptr;
-  const Real<T>* a = coefficients<Real<T>>(job, sample);
-  Real<T>* sums = partial<Real<T>>(job, sample, chunk);
-  for_channel_blocks<V, 2>(c, [&](int64_t j, auto vectors, int64_t lanes) {
-    constexpr int k = decltype(vectors)::value;
-    V va[k], vb[k], mean[k], sum[k], products[k];
-    for (int v = 0; v < k; ++v) {
-      va[v] = load<V>(a + j + v * V::lanes, lanes);
-      vb[v] = load<V>(a + c + j + v * V::lanes, lanes);
-      mean[v] = load<V>(a + 2 * c + j + v * V::lanes, lanes);
-      sum[v] = products[v] = V(0);
-    }
-    for (int64_t at = j; at < j + count * c; at += c)
+  for_parts(job, [&](const Part& part) {
+    const T* x = row<T>(part.x, part.c, job, sample, begin);
+    const T* dy = row<T>(job.dy, c, job, sample, begin) + part.first;
+    T* dz_out = write ? row<T>(part.dx, part.c, job, sample, begin) : nullptr;
+    const Real<T>* a = coefficients<Real<T>>(job, sample) + part.first;
+    Real<T>* sums = partial<Real<T>>(job, sample, chunk) + part.first;
+    for_channel_blocks<V, 2>(part.c, [&](int64_t j, auto vectors, int64_t lanes) {
+      constexpr int k = decltype(vectors)::value;
+      V va[k], vb[k], mean[k], sum[k], products[k];
       for (int v = 0; v < k; ++v) {
-        const V in = load<V>(x + at + v * V::lanes, lanes);
-        const V dz = math::group_norm_dz<silu>(load<V>(dy + at + v * V::lanes, lanes), in, va[v], vb[v]);
-        sum[v] += dz;
-        products[v] = fma(dz, in - mean[v], products[v]);
-        if constexpr (write) store(dz, dz_out + at + v * V::lanes, lanes);
+        va[v] = load<V>(a + j + v * V::lanes, lanes);
+        vb[v] = load<V>(a + c + j + v * V::lanes, lanes);
+        mean[v] = load<V>(a + 2 * c + j + v * V::lanes, lanes);
+        sum[v] = products[v] = V(0);
       }
-    for (int v = 0; v < k; ++v) {
-      store(sum[v], sums + j + v * V::lanes, lanes);
-      store(products[v], sums + c + j + v * V::lanes, lanes);
-    }
+      for (int64_t pixel = 0; pixel < count; ++pixel)
+        for (int v = 0; v < k; ++v) {
+          const int64_t at = pixel * part.c + j + v * V::lanes;
+          const V in = load<V>(x + at, lanes);
+          const V dz =
+              math::group_norm_dz<silu>(load<V>(dy + pixel * c + j + v * V::lanes, lanes), in, va[v], vb[v]);
+          sum[v] += dz;
+          products[v] = fma(dz, in - mean[v], products[v]);
+          if constexpr (write) store(dz, dz_out + at, lanes);
+        }
+      for (int v = 0; v < k; ++v) {
+        store(sum[v], sums + j + v * V::lanes, lanes);
+        store(products[v], sums + c + j + v * V::lanes, lanes);
+      }
+    });
   });
 }
 
@@ -257,28 +280,29 @@ void backward_reduce_of(const GroupNormJob& job, int64_t sample) {
 template <class T, bool silu>
 void backward_apply_of(const GroupNormJob& job, int64_t sample, int64_t begin, int64_t end) {
   using V = Vec<Real<T>>;
-  const int64_t c = job.c;
-  const Real<T>* a = coefficients<Real<T>>(job, sample);
-  const int64_t last = smaller(job.pixels, end * job.chunk_pixels);
-  for (int64_t pixel = begin * job.chunk_pixels; pixel < last; ++pixel) {
-    const T* x = row<T>(job.in.x, job, sample, pixel);
-    const T* dy = row<T>(job.dy, job, sample, pixel);
-    T* dx = row<T>(job.gradients.dx, job, sample, pixel);
-    for_channel_blocks<V, 2>(c, [&](int64_t j, auto vectors, int64_t lanes) {
-      for (int v = 0; v < decltype(vectors)::value; ++v, j += V::lanes) {
-        const V in = load<V>(x + j, lanes), p = load<V>(a + j, lanes);
-        V dz;
-        if constexpr (!silu)
-          dz = load<V>(dy + j, lanes);
-        else if constexpr (keeps_dz<T>)
-          dz = load<V>(dx + j, lanes);
-        else
-          dz = math::group_norm_dz<true>(load<V>(dy + j, lanes), in, p, load<V>(a + c + j, lanes));
-        store(fma(p, dz, fma(load<V>(a + 2 * c + j, lanes), in, load<V>(a + 3 * c + j, lanes))), dx + j,
-              lanes);
-      }
-    });
-  }
+  const int64_t c = job.c, last = smaller(job.pixels, end * job.chunk_pixels);
+  for_parts(job, [&](const Part& part) {
+    const Real<T>* a = coefficients<Real<T>>(job, sample) + part.first;
+    for (int64_t pixel = begin * job.chunk_pixels; pixel < last; ++pixel) {
+      const T* x = row<T>(part.x, part.c, job, sample, pixel);
+      const T* dy = row<T>(job.dy, c, job, sample, pixel) + part.first;
+      T* dx = row<T>(part.dx, part.c, job, sample, pixel);
+      for_channel_blocks<V, 2>(part.c, [&](int64_t j, auto vectors, int64_t lanes) {
+        for (int v = 0; v < decltype(vectors)::value; ++v, j += V::lanes) {
+          const V in = load<V>(x + j, lanes), p = load<V>(a + j, lanes);
+          V dz;
+          if constexpr (!silu)
+            dz = load<V>(dy + j, lanes);
+          else if constexpr (keeps_dz<T>)
+            dz = load<V>(dx + j, lanes);
+          else
+            dz = math::group_norm_dz<true>(load<V>(dy + j, lanes), in, p, load<V>(a + c + j, lanes));
+          store(fma(p, dz, fma(load<V>(a + 2 * c + j, lanes), in, load<V>(a + 3 * c + j, lanes))), dx + j,
+                lanes);
+        }
+      });
+    }
+  });
 }
 
 // Calls f with a value of the storage type of x.

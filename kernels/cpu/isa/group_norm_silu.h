@@ -12,6 +12,7 @@ struct GroupNormJob {
   View y, mean, rstd, dy;
   GroupNormGradients gradients;
   int64_t n = 0, pixels = 0, c = 0, chunk_pixels = 0, chunks = 0;
+  int64_t c_first = 0;           // channels of x; the other c - c_first are those of x_rest
   void* partial = nullptr;       // (n, chunks, 2, c): two sums a channel
   void* coefficients = nullptr;  // (n, 4, c): what a pass over the pixels needs of each channel
   double* totals = nullptr;      // (n, 2, c): a sample's sums of dz and of dz xhat
