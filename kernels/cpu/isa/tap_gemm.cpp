@@ -144,8 +144,15 @@ void pack_source_of(const TapGemm& g, const GridChunk& c, float* packed) {
     }
 }
 
+// Whether the chunk is read where it lies: one tap that moves nothing, f32, and whole groups of pixels.
+bool in_place(const TapGemm& g, const GridChunk& c) {
+  for (const TapAxis& a : g.axes)
+    if (a.taps != 1 || a.offset != 0 || a.source_step != 1 || a.source != a.grid) return false;
+  return g.source_dtype == DType::f32 && g.depth_stride == 1 && c.columns % group == 0;
+}
+
 void pack_source(const TapGemm& g, const GridChunk& c, float* packed) {
-  if (g.terms() == 0) return;
+  if (g.terms() == 0 || in_place(g, c)) return;
   if (g.source_dtype == DType::bf16) return pack_source_of<bf16>(g, c, packed);
   pack_source_of<float>(g, c, packed);
 }
@@ -188,7 +195,18 @@ void finish(const TapGemm& g, const GridChunk& c, const Group& p, const float* s
   int64_t at =
       (((sample * depth.output + z) * height.output + y) * width.output + x) * g.output_stride + channel;
   const int64_t next = width.out_step * g.output_stride;
-  for (int64_t i = 0; i < p.pixels; ++i, at += next, sums += vectors * lanes)
+  T* out = static_cast<T*>(g.output) + at;
+  if (count == panel_channels && g.alpha == 1 && !g.temb && !g.residual) {
+    V bias[panel_vectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < panel_vectors; ++j)
+      bias[j] = g.bias ? load_term(g.bias, channel + j * lanes, lanes) : V(0.0f);
+    for (int64_t i = 0; i < p.pixels; ++i, out += next, sums += panel_channels)
+#pragma GCC unroll 4
+      for (int j = 0; j < panel_vectors; ++j) (V::load(sums + j * lanes) + bias[j]).store(out + j * lanes);
+    return;
+  }
+  for (int64_t i = 0; i < p.pixels; ++i, at += next, out += next, sums += vectors * lanes)
     for (int64_t j = 0; j < count; j += lanes) {
       const int64_t n = count - j < lanes ? count - j : lanes;
       V value = V::load(sums + j);
@@ -196,11 +214,10 @@ void finish(const TapGemm& g, const GridChunk& c, const Group& p, const float* s
       if (g.bias) value += load_term(g.bias, channel + j, n);
       if (g.temb) value += load_term(g.temb, sample * g.channels + channel + j, n);
       if (g.residual) value += load_term(g.residual, at + j, n);
-      T* out = static_cast<T*>(g.output) + at + j;
       if (n == lanes)
-        value.store(out);
+        value.store(out + j);
       else
-        value.store(out, n);
+        value.store(out + j, n);
     }
 }
 
@@ -223,11 +240,15 @@ const char* in_memory(const TapGemm& g, const GridChunk& c) {
 void multiply_chunk(const TapGemm& g, const GridChunk& c, const GridChunk& following, const float* packed,
                     int64_t panel_begin, int64_t panel_end) {
   const TapAxis &depth = g.axes[0], &height = g.axes[1], &width = g.axes[2];
-  const int64_t line = packed_columns(g, c, group) * g.depth, plane = packed_extent(height, c.rows) * line;
+  const bool here = in_place(g, c);
+  const int64_t pixel = here ? g.pixel_stride : g.depth;
+  const int64_t line = (here ? width.source : packed_columns(g, c, group)) * pixel;
+  const int64_t plane = (here ? height.source : packed_extent(height, c.rows)) * line;
+  const float* begin = here ? reinterpret_cast<const float*>(in_memory(g, c)) : packed;
   Runs runs{height.taps, depth.taps, 1, height.offset_step * line, plane, 0, width.taps * g.depth};
   if (width.offset_step != 1 && width.taps > 1)
     runs.columns = width.taps, runs.column = width.offset_step * g.depth, runs.length = g.depth;
-  const int64_t pitch = width.source_step * g.depth;
+  const int64_t pitch = width.source_step * pixel;
   const int64_t groups = c.slices * c.rows * ((c.columns + group - 1) / group);
   const int64_t tiles = (groups + most_groups - 1) / most_groups;
   const int64_t panel_size = g.terms() * panel_channels;
@@ -251,7 +272,7 @@ void multiply_chunk(const TapGemm& g, const GridChunk& c, const GridChunk& follo
       const float* at[most_groups];
       for (int64_t i = 0; i < size; ++i, advance(c, in))
         at[i] =
-            packed + in.slice * depth.taps * plane + in.row * height.source_step * line + in.column * pitch;
+            begin + in.slice * depth.taps * plane + in.row * height.source_step * line + in.column * pitch;
       const bool turn = tile % 2 == 0;
       const int64_t share = turn ? panel_share : source_share;
       const Ahead ahead{(turn ? next_panel : next_source) + share * tile,
