@@ -1,168 +1,156 @@
-// tw-bench net: seconds an image and peak memory of a U-Net in sampling, guided sampling and training. One
-// JSON row a job, in the format of bench/peers/ddpm_unet_torch.py. docs/cli.md
-#include <algorithm>
-#include <chrono>
+// tw-bench: times networks and single convolutions, and measures what the machine can do. The peers in
+// bench/peers/ answer to the same protocol (apps/bench/pace.h). docs/cli.md
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 
+#include "apps/bench/convolution_job.h"
+#include "apps/bench/network_job.h"
+#include "apps/bench/pace.h"
 #include "apps/cli/memory.h"
 #include "apps/cli/options.h"
 #include "apps/cli/profiling.h"
 #include "apps/cli/run_main.h"
 #include "apps/cli/version.h"
-#include "apps/sampling/diffusion_model.h"
-#include "apps/sampling/draw.h"
-#include "diffusion/inverse/dps.h"
-#include "diffusion/inverse/mask.h"
-#include "diffusion/objective.h"
-#include "diffusion/sampler/ddpm.h"
-#include "diffusion/timesteps.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/machine_rates.h"
 #include "kernels/cpu/thread_pool.h"
-#include "nn/optimiser.h"
+#include "nn/unet/cost.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
-#include "tensor/random.h"
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
-struct Job {
-  std::string model = "ddpm-cifar10", mode = "sample", precision = "f32";
-  int64_t repeat = 5;
+struct Settings {
+  std::string what = "net", json, inputs, outputs, list;
+  tw::NetworkJob job;
+  std::vector<int64_t> batches{1, 4, 16};
+  int64_t repeat = 5, threads = 0;
+  bool interactive = false;
 };
 
-constexpr int64_t warm_up = 3;  // packs the weights, records the memory plan, replays it once
-
-tw::Tensor random_images(int64_t batch, const tw::UNetConfig& config) {
-  std::vector<uint64_t> seeds;
-  for (int64_t i = 0; i < batch; ++i) seeds.push_back(static_cast<uint64_t>(i));
-  return tw::random_normal({config.resolution, config.resolution, config.in_channels}, seeds, 0,
-                           tw::Purpose::measurement);
+// Sampling: the first step packs the weights, the second records the memory plan, the third replays it.
+int64_t warm_up(const Settings& settings) {
+  if (settings.what == "convs") return 1;
+  return settings.job.mode == "train" ? 2 : 3;
 }
 
-// Seconds of each step of a sampling loop, without the warm-up.
-std::vector<double> time_sampling(tw::UNet& network, const Job& job, int64_t batch,
-                                  tw::Profiling& profiling) {
-  const tw::Schedule schedule;
-  tw::DdpmParams params;
-  params.timesteps = tw::sampling_timesteps(tw::Spacing::trailing, warm_up + job.repeat, schedule.steps());
-  const tw::SamplerTable table = tw::ddpm_table(schedule, params);
-  const tw::UNetConfig& config = network.config();
-  std::vector<uint64_t> seeds;
-  for (int64_t i = 0; i < batch; ++i) seeds.push_back(static_cast<uint64_t>(i));
-  tw::SeededNoise noise(seeds, tw::Shape{config.resolution, config.resolution, config.in_channels});
-
-  std::vector<double> seconds;
-  Clock::time_point last;
-  tw::LoopOptions options;
-  options.observe = [&](const tw::StepView& view) {
-    const auto now = Clock::now();
-    if (view.step >= warm_up) seconds.push_back(std::chrono::duration<double>(now - last).count());
-    if (view.step + 1 == warm_up) profiling.warm();
-    last = Clock::now();
-  };
-  options.scope = tw::planned_steps(std::make_shared<tw::PlannedArena>());
-  network.freeze();
-  network.keep_only_packed(job.mode == "sample" ? tw::WeightUse::sampling : tw::WeightUse::guided_sampling);
-  network.evaluate();
-  tw::DrawSettings settings;
-  settings.height = settings.width = config.resolution;
-  settings.channels = config.in_channels;
-  const tw::Denoiser denoiser = tw::denoiser_of(network, table, batch, settings);
-  if (job.mode == "sample") {
-    tw::sample(denoiser, table, noise.start(), noise, options);
-  } else {
-    const auto mask =
-        std::make_shared<tw::Mask>(tw::random_mask(config.resolution, config.resolution, 0.5, 0));
-    const tw::Tensor measured = mask->apply(random_images(batch, config));
-    tw::dps(denoiser, table, *mask, measured, {}, noise.start(), noise, options);
-  }
-  return seconds;
+Json time_network(const Settings& settings, int64_t batch, tw::Profiling& profiling) {
+  const size_t program = tw::resident_bytes();
+  const auto network = settings.job.network();
+  size_t weights = 0;
+  for (const tw::Parameter& parameter : network->parameters()) weights += parameter.value.value().nbytes();
+  const int64_t parameters = network->parameter_count();
+  tw::Pace pace(warm_up(settings), settings.repeat, settings.interactive);
+  pace.on_warm = [&] { profiling.warm(); };
+  tw::run_steps(settings.job, *network, batch, pace);
+  return {{"mode", settings.job.mode},
+          {"batch", batch},
+          {"precision", settings.job.precision},
+          {"seconds_per_image", tw::median(pace.seconds()) / static_cast<double>(batch)},
+          {"seconds", pace.seconds()},
+          {"peak_rss_bytes", tw::peak_resident_bytes()},
+          {"program_bytes", program},
+          {"weight_bytes", weights},
+          {"parameters", parameters},
+          {"flops_per_image", 2.0 * static_cast<double>(tw::unet_cost(network->config()).multiply_adds)}};
 }
 
-// Seconds of each training step: noise, forward, backward, clip, Adam.
-std::vector<double> time_training(tw::UNet& network, const Job& job, int64_t batch,
-                                  tw::Profiling& profiling) {
-  const tw::Schedule schedule;
-  tw::Optimiser optimiser(network, {.decoupled = false, .clip_norm = 1});
-  const tw::Tensor images = random_images(batch, network.config());
-  network.train();
-  std::vector<double> seconds;
-  for (int64_t step = 0; step < 1 + job.repeat; ++step) {
-    if (step == 1) profiling.warm();
-    const auto begin = Clock::now();
-    const tw::NoisedBatch noised = tw::noise_batch(schedule, {}, images, 0, static_cast<uint64_t>(step));
-    network.set_dropout_key(0, static_cast<uint64_t>(step));
-    tw::backward(tw::training_loss(noised, network.forward(noised.x_t, noised.timesteps)).loss);
-    optimiser.step(2e-4);
-    if (step > 0) seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+void time_networks(const Settings& settings, tw::Profiling& profiling, Json& result) {
+  result["model"] = settings.job.model;
+  result["rows"] = Json::array();
+  for (int64_t batch : settings.batches) {
+    const Json row = time_network(settings, batch, profiling);
+    if (!settings.interactive)
+      std::printf("%-6s batch %3lld %-4s %9.2f ms/image  peak %7.0f MiB\n", settings.job.mode.c_str(),
+                  static_cast<long long>(batch), settings.job.precision.c_str(),
+                  row["seconds_per_image"].get<double>() * 1e3,
+                  row["peak_rss_bytes"].get<double>() / (1 << 20));
+    std::fflush(stdout);
+    result["rows"].push_back(row);
   }
-  return seconds;
 }
 
-Json measure(const Job& job, int64_t batch, tw::Profiling& profiling) {
-  tw::UNet network(tw::config_of_preset_or_file(job.model), 0);
-  if (job.precision == "bf16") {
-    network.set_activation_dtype(tw::DType::bf16);
-    if (job.mode != "train") network.to(tw::DType::bf16);
+void time_convolutions(const Settings& settings, Json& result) {
+  tw::Pace pace(warm_up(settings), settings.repeat, settings.interactive);
+  result["convolutions"] = tw::time_convolutions(settings.list, settings.job.precision, pace);
+  for (const Json& row : result["convolutions"]) {
+    if (settings.interactive) break;
+    std::printf("%s  forward %8.1f  data %8.1f  weight %8.1f us  [%s]\n",
+                tw::detail::join(row["n"], " x ", row["h"], " x ", row["w"], "  ", row["ci"], " -> ",
+                                 row["co"], "  k", row["k"], " s", row["stride"])
+                    .c_str(),
+                row["forward"].get<double>() * 1e6, row["data"].get<double>() * 1e6,
+                row["weight"].get<double>() * 1e6, row["method"].get<std::string>().c_str());
   }
-  std::vector<double> seconds = job.mode == "train" ? time_training(network, job, batch, profiling)
-                                                    : time_sampling(network, job, batch, profiling);
-  std::vector<double> sorted = seconds;
-  std::sort(sorted.begin(), sorted.end());
-  const size_t middle = sorted.size() / 2;
-  const double median = sorted.size() % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-  return {{"mode", job.mode},           {"batch", batch},
-          {"precision", job.precision}, {"seconds_per_image", median / static_cast<double>(batch)},
-          {"seconds", seconds},         {"peak_rss_bytes", tw::peak_resident_bytes()}};
+}
+
+void measure_machine(Json& result) {
+  const tw::kernels::MachineRates rates = tw::kernels::measure_machine_rates();
+  result["isa"] = tw::kernels::isa_name(tw::kernels::active_isa());
+  result["peak_flops"] = rates.flops;
+  result["bandwidth"] = Json::array();
+  for (const auto& level : rates.levels)
+    result["bandwidth"].push_back(
+        {{"bytes_per_thread", level.bytes_per_thread}, {"bytes_per_second", level.bytes_per_second}});
+  std::cout << result.dump(1) << "\n";
 }
 
 int bench(int argc, char** argv) {
-  Job job;
-  std::string what = "net", json;
-  std::vector<int64_t> batches{1, 4, 16};
-  int64_t threads = 0;
-  tw::Options options("tw-bench", "Times a network: median seconds an image, peak resident memory.");
-  options.add("what", what, "net", "net");
-  options.add("--model", job.model, "preset or CONFIG.json", "MODEL");
-  options.add_choice("--mode", job.mode, {"sample", "dps", "train"},
+  Settings settings;
+  tw::Options options("tw-bench", "Times networks and convolutions: medians, and the peak resident memory.");
+  options.add(
+      "what", settings.what,
+      "net: steps of a network; check: one step on given inputs; convs: single convolutions; machine: "
+      "peak rates",
+      "net|check|convs|machine");
+  options.add("--model", settings.job.model, "preset, CONFIG.json, or a model folder", "MODEL");
+  options.add_choice("--mode", settings.job.mode, {"sample", "dps", "train"},
                      "a sampling step, one with a gradient to the image, or a training step");
-  options.add("--batch", batches, "batch sizes");
-  options.add_choice("--precision", job.precision, {"f32", "bf16"}, "of activations, and of frozen weights");
-  options.add("--repeat", job.repeat, "timed steps; the median counts");
-  options.add("--threads", threads, "threads; 0: as many as processors");
-  options.add("--json", json, "write the rows to this file", "FILE");
+  options.add("--batch", settings.batches, "batch sizes");
+  options.add_choice("--precision", settings.job.precision, {"f32", "bf16"},
+                     "of activations, and of frozen weights");
+  options.add("--repeat", settings.repeat, "timed steps; the median counts");
+  options.add("--interactive", settings.interactive,
+              "run the steps that lines 'run SECONDS' on standard input ask for");
+  options.add("--list", settings.list, "the convolutions of convs", "FILE.json");
+  options.add("--inputs", settings.inputs, "x, t and v of check", "FILE.safetensors");
+  options.add("--outputs", settings.outputs, "results of check", "FILE.safetensors");
+  options.add("--threads", settings.threads, "threads; 0: as many as processors");
+  options.add("--json", settings.json, "write the results to this file", "FILE");
   tw::Profiling profiling;
   profiling.declare(options);
   options.footer("Peak memory is of the whole process: give one batch size for its own peak.");
   if (!options.parse(argc, argv)) return tw::exit_ok;
-  if (what != "net") throw tw::Error("expected 'net', got '" + what + "'");
-  tw::check(job.repeat >= 1 && job.repeat <= 900, "--repeat", "must lie between 1 and 900, got ", job.repeat);
-  tw::check(threads >= 0 && threads <= 1024, "--threads", "must lie between 0 and 1024, got ", threads);
-  for (int64_t batch : batches)
+  tw::check(settings.repeat >= 1, "--repeat", "must be at least 1, got ", settings.repeat);
+  tw::check(settings.threads >= 0 && settings.threads <= 1024, "--threads",
+            "must lie between 0 and 1024, got ", settings.threads);
+  for (int64_t batch : settings.batches)
     tw::check(batch >= 1 && batch <= 4096, "--batch", "must lie between 1 and 4096, got ", batch);
-  if (threads > 0) tw::kernels::set_thread_count(static_cast<int>(threads));
+  tw::check(!settings.interactive || settings.what == "convs" || settings.batches.size() == 1, "--batch",
+            "must be one size with --interactive");
+  if (settings.threads > 0) tw::kernels::set_thread_count(static_cast<int>(settings.threads));
 
   Json result{{"program", "tweedie " + tw::version_text()},
               {"threads", tw::kernels::thread_count()},
-              {"model", job.model},
-              {"build", tw::build_description()},
-              {"rows", Json::array()}};
+              {"build", tw::build_description()}};
   profiling.begin();
-  for (int64_t batch : batches) {
-    const Json row = measure(job, batch, profiling);
-    std::printf("%-6s batch %3lld %-4s %9.2f ms/image  peak %7.0f MiB\n", job.mode.c_str(),
-                static_cast<long long>(batch), job.precision.c_str(),
-                row["seconds_per_image"].get<double>() * 1e3,
-                row["peak_rss_bytes"].get<double>() / (1 << 20));
-    std::fflush(stdout);
-    result["rows"].push_back(row);
+  if (settings.what == "net") {
+    time_networks(settings, profiling, result);
+  } else if (settings.what == "check") {
+    for (const char* name : {"--inputs", "--outputs"}) options.require(name);
+    tw::check_step(settings.job, *settings.job.network(), settings.inputs, settings.outputs);
+  } else if (settings.what == "convs") {
+    options.require("--list");
+    time_convolutions(settings, result);
+  } else if (settings.what == "machine") {
+    measure_machine(result);
+  } else {
+    throw tw::Error("expected net, check, convs or machine, got '" + settings.what + "'");
   }
   profiling.finish();
-  if (!json.empty()) tw::write_file_atomically(json, result.dump(1) + "\n");
+  if (!settings.json.empty()) tw::write_file_atomically(settings.json, result.dump(1) + "\n");
   return tw::exit_ok;
 }
 

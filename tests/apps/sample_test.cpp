@@ -255,10 +255,43 @@ TEST_F(Sample, BenchWritesItsRows) {
   }
 }
 
+TEST_F(Sample, BenchChecksAStep) {
+  const Tensor images = Tensor::full({2, 3, 32, 32}, 0.25), times = Tensor::full({2}, 500);
+  save_safetensors(at("in.safetensors"), {{"x", images}, {"t", times}, {"v", images}});
+  const auto results = [&](const std::string& mode) {
+    const Outcome outcome = run_program(folder_, "tw-bench",
+                                        {"check", "--model", model(), "--mode", mode, "--inputs",
+                                         at("in.safetensors"), "--outputs", at("out.safetensors")});
+    EXPECT_EQ(outcome.code, 0) << outcome.errors;
+    return load_safetensors(at("out.safetensors"));
+  };
+  const Tensor y = results("sample").at("y");
+  EXPECT_EQ(y.shape(), images.shape());
+  EXPECT_EQ(results("dps").at("dx").shape(), images.shape());
+  const SafeTensors trained = results("train");
+  double loss = 0;
+  for (const double value : trained.at("y").to_vector()) loss += (value - 0.25) * (value - 0.25);
+  EXPECT_NEAR(trained.at("loss").item(), loss / static_cast<double>(y.numel()), 1e-5);
+  EXPECT_EQ(trained.at("dw").dim(1), 3);
+}
+
+TEST_F(Sample, BenchTimesConvolutionsAndTheMachine) {
+  std::ofstream(at("list.json")) << R"([{"n": 1, "h": 8, "w": 8, "ci": 4, "co": 8, "k": 3, "stride": 2,
+                                         "pad": [0, 1, 0, 1]}])";
+  Outcome outcome = run_program(
+      folder_, "tw-bench", {"convs", "--list", at("list.json"), "--repeat", "1", "--json", at("convs.json")});
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  const auto row = nlohmann::json::parse(text_of(folder_ / "convs.json"))["convolutions"][0];
+  for (const char* pass : {"forward", "data", "weight"}) EXPECT_GT(row[pass].get<double>(), 0);
+  outcome = run_program(folder_, "tw-bench", {"machine"});
+  EXPECT_GT(nlohmann::json::parse(outcome.output)["peak_flops"].get<double>(), 0);
+  EXPECT_EQ(run_program(folder_, "tw-bench", {"nothing"}).code, 2);
+}
+
 TEST_F(Sample, ProfileIsPrintedAndTraced) {
-  const Outcome outcome =
-      run_program(folder_, "tw-sample", {"--model", model(), "--num", "1", "--steps", "3", "--save-tensor",
-                                         at("s.safetensors"), "--profile", at("trace.json")});
+  const Outcome outcome = run_program(folder_, "tw-sample",
+                                      {"--model", model(), "--num", "1", "--steps", "3", "--save-tensor",
+                                       at("s.safetensors"), "--profile", at("trace.json")});
   ASSERT_EQ(outcome.code, 0) << outcome.errors;
   for (const char* text : {"profile of", "conv2d_forward", "sampler_step", "between ops"})
     EXPECT_THAT(outcome.errors, HasSubstr(text));

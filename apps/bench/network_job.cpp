@@ -1,0 +1,140 @@
+#include "apps/bench/network_job.h"
+
+#include <filesystem>
+
+#include "apps/sampling/diffusion_model.h"
+#include "apps/sampling/draw.h"
+#include "autograd/ops/mse_loss.h"
+#include "diffusion/inverse/dps.h"
+#include "diffusion/inverse/mask.h"
+#include "diffusion/objective.h"
+#include "diffusion/sampler/ddpm.h"
+#include "diffusion/timesteps.h"
+#include "nn/optimiser.h"
+#include "tensor/error.h"
+#include "tensor/io/safetensors.h"
+#include "tensor/random.h"
+
+namespace tw {
+namespace {
+
+struct Enough {};
+
+std::vector<uint64_t> first_seeds(int64_t n) {
+  std::vector<uint64_t> seeds;
+  for (int64_t i = 0; i < n; ++i) seeds.push_back(static_cast<uint64_t>(i));
+  return seeds;
+}
+
+Shape image_shape(const UNetConfig& config) {
+  return {config.resolution, config.resolution, config.in_channels};
+}
+
+void run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace) {
+  const Schedule schedule;
+  DdpmParams params;
+  params.timesteps = sampling_timesteps(Spacing::trailing, schedule.steps(), schedule.steps());
+  const SamplerTable table = ddpm_table(schedule, params);
+  const UNetConfig& config = network.config();
+  SeededNoise noise(first_seeds(batch), image_shape(config));
+  LoopOptions options;
+  options.observe = [&](const StepView&) {
+    if (!pace.step_done()) throw Enough{};
+  };
+  options.scope = planned_steps(std::make_shared<PlannedArena>());
+  DrawSettings settings;
+  settings.height = settings.width = config.resolution;
+  settings.channels = config.in_channels;
+  const Denoiser denoiser = denoiser_of(network, table, batch, settings);
+  const auto mask = std::make_shared<Mask>(random_mask(config.resolution, config.resolution, 0.5, 0));
+  const Tensor measured =
+      mask->apply(random_normal(image_shape(config), first_seeds(batch), 0, Purpose::measurement));
+  try {
+    for (;;) {
+      pace.start();
+      if (job.mode == "sample")
+        sample(denoiser, table, noise.start(), noise, options);
+      else
+        dps(denoiser, table, *mask, measured, {}, noise.start(), noise, options);
+    }
+  } catch (const Enough&) {
+  }
+}
+
+// Noise, forward, backward, clip, Adam.
+void run_training(UNet& network, int64_t batch, Pace& pace) {
+  const Schedule schedule;
+  Optimiser optimiser(network, {.decoupled = false, .clip_norm = 1});
+  const Tensor images =
+      random_normal(image_shape(network.config()), first_seeds(batch), 0, Purpose::measurement);
+  uint64_t step = 0;
+  pace.start();
+  do {
+    const NoisedBatch noised = noise_batch(schedule, {}, images, 0, step);
+    network.set_dropout_key(0, step++);
+    backward(training_loss(noised, network.forward(noised.x_t, noised.timesteps)).loss);
+    optimiser.step(2e-4);
+  } while (pace.step_done());
+}
+
+void prepare(const NetworkJob& job, UNet& network) {
+  if (job.mode == "train") {
+    network.train();
+    network.freeze(false);
+  } else {
+    network.freeze();
+    network.keep_only_packed(job.mode == "sample" ? WeightUse::sampling : WeightUse::guided_sampling);
+    network.evaluate();
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<UNet> NetworkJob::network() const {
+  const bool low = precision == "bf16", low_weights = low && mode != "train";
+  std::unique_ptr<UNet> result;
+  if (std::filesystem::is_directory(model))
+    result = std::move(load_diffusion_model(model, low_weights ? DType::bf16 : DType::f32).network);
+  else
+    result = std::make_unique<UNet>(config_of_preset_or_file(model), 0);
+  if (low) result->set_activation_dtype(DType::bf16);
+  if (low_weights) result->to(DType::bf16);
+  return result;
+}
+
+void run_steps(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace) {
+  prepare(job, network);
+  if (job.mode == "train")
+    run_training(network, batch, pace);
+  else
+    run_sampling(job, network, batch, pace);
+}
+
+void check_step(const NetworkJob& job, UNet& network, const std::string& inputs, const std::string& outputs) {
+  prepare(job, network);
+  const SafeTensors file = load_safetensors(inputs);
+  const Tensor x = channels_last(file.at("x").to(DType::f32)), t = file.at("t").to(DType::f32).contiguous();
+  const Tensor v = channels_last(file.at("v").to(DType::f32));
+  std::map<std::string, Tensor> results;
+  if (job.mode == "sample") {
+    const NoGrad no_grad;
+    results["y"] = channels_first(network.forward(x, t).value().to(DType::f32));
+  } else {
+    const Var input = Var::leaf(x, job.mode == "dps");
+    const Var y = network.forward(input, t);
+    results["y"] = channels_first(y.value().to(DType::f32));
+    if (job.mode == "dps") {
+      results["dx"] = channels_first(grad({y}, {input}, {v})[0].to(DType::f32));
+    } else {
+      const Var loss = mse_loss(y, v);
+      results["loss"] = loss.value().to(DType::f32);
+      backward(loss);
+      for (Parameter& parameter : network.parameters())
+        if (parameter.name == "conv_in.weight")
+          results["dw"] = parameter.value.grad().permute({3, 2, 0, 1}).contiguous();
+    }
+  }
+  save_safetensors(outputs, results);
+}
+
+}  // namespace tw
