@@ -55,7 +55,7 @@ struct Share {
 };
 
 Share share_of(const TapOuter& g, const TapOuterKernels& kernels, int64_t slot, int64_t slots) {
-  const int64_t blocks = row_blocks(g, kernels.rows_per_tile, kernels.row_unit).count, taps = g.taps();
+  const int64_t blocks = row_blocks(g, kernels.rows_per_tile, kernels.row_unit).count, taps = g.tile_taps();
   const int64_t tiles = ceil_div(g.column_channels(), kernels.columns_per_tile) * blocks * taps;
   Share s{tiles * slot / slots, tiles * (slot + 1) / slots, 0, blocks, 0, 0};
   s.panel_begin = s.begin / (taps * blocks);
@@ -69,7 +69,7 @@ Share share_of(const TapOuter& g, const TapOuterKernels& kernels, int64_t slot, 
 
 int64_t slots_of(const TapOuter& g, const TapOuterKernels& kernels) {
   const int64_t work =
-      g.slices() * g.axes[1].grid * g.axes[2].grid * g.taps() * g.row_channels() * g.column_channels();
+      g.slices() * g.axes[1].grid * g.axes[2].grid * g.tile_taps() * g.row_channels() * g.column_channels();
   const Share all = share_of(g, kernels, 0, 1);
   return work < serial_below ? 1 : std::min<int64_t>(thread_count(), all.end);
 }
@@ -79,7 +79,7 @@ struct Sizes {
 };
 
 // Floats of a thread's two operands.
-Sizes sizes_of(const TapOuter& g, const Share& s, const TapOuterKernels& kernels) {
+Sizes sizes_of(const TapOuter& g, Share s, const TapOuterKernels& kernels) {
   const GridChunk c = full_chunk(g);
   const SourceBox box = source_box(g, c);
   // Chunks in the middle touch a border on either side.
@@ -91,8 +91,9 @@ Sizes sizes_of(const TapOuter& g, const Share& s, const TapOuterKernels& kernels
   const int64_t dense = c.slices * c.rows * c.columns;
   const int64_t unit = kernels.row_unit, width = kernels.columns_per_tile;
   const RowBlocks blocks = row_blocks(g, kernels.rows_per_tile, unit);
+  if (g.folded()) s.block_begin = 0, s.block_end = blocks.count;
   const int64_t rows = blocks.begin(s.block_end) - blocks.begin(s.block_begin);
-  return {round_up(rows * (g.dense_rows ? dense : gathered), 16),
+  return {round_up(rows * (g.dense_rows || g.folded() ? dense : gathered), 16),
           (s.panel_end - s.panel_begin) * width * (g.dense_rows ? gathered : dense)};
 }
 
@@ -121,7 +122,7 @@ int64_t workspace_size(const TapOuter& g) {
 void run_outer(const TapOuter& g, float* workspace) {
   if (empty(g)) {
     std::memset(g.gradient, 0,
-                static_cast<size_t>(g.taps() * g.row_channels() * g.column_channels()) * sizeof(float));
+                static_cast<size_t>(g.tile_taps() * g.row_channels() * g.column_channels()) * sizeof(float));
     if (g.dense_sum) std::memset(g.dense_sum, 0, static_cast<size_t>(g.dense_channels) * sizeof(float));
     return;
   }

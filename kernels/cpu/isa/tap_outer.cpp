@@ -194,21 +194,68 @@ void pack(const TapOuter& g, const GridChunk& c, bool rows, int64_t begin, int64
     g.gathered_dtype == DType::bf16 ? copy_gathered<bf16>(copy, c) : copy_gathered<float>(copy, c);
 }
 
+// A pixel's channels at every tap, then zeros up to a whole row unit: [pixel][tap][channel].
+template <class T>
+void pack_folded(const TapOuter& g, const GridChunk& c, float* packed) {
+  const TapAxis &depth = g.axes[0], &height = g.axes[1], &width = g.axes[2];
+  const int64_t channels = g.gathered_channels, taps = g.taps();
+  const int64_t step = (taps * channels + row_unit - 1) / row_unit * row_unit;
+  for (int64_t line = 0; line < c.slices * c.rows; ++line, packed += c.columns * step) {
+    const int64_t slice = c.slice + line / c.rows, row = c.row + line % c.rows;
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      const int64_t td = tap / (width.taps * height.taps), th = tap / width.taps % height.taps,
+                    tw = tap % width.taps;
+      const int64_t z = slice % depth.grid * depth.source_step + depth.offset + td * depth.offset_step;
+      const int64_t y = row * height.source_step + height.offset + th * height.offset_step;
+      const Span q = inside(width, tw, c.column, c.column + c.columns);
+      const bool within = z >= 0 && z < depth.source && y >= 0 && y < height.source;
+      const int64_t first = within ? q.begin - c.column : c.columns,
+                    last = within ? q.end - c.column : c.columns;
+      const T* from = static_cast<const T*>(g.gathered);
+      if (within)
+        from += (((slice / depth.grid * depth.source + z) * height.source + y) * width.source +
+                 (c.column + first) * width.source_step + width.offset + tw * width.offset_step) *
+                channels;
+      float* to = packed + tap * channels;
+      // One store of four: what runs over belongs to the next tap, which comes later, or to the padding.
+      const bool four = std::is_same_v<T, float> && channels == 3 && (tap + 1) * channels < step;
+      const int64_t jump = width.source_step * channels;
+      int64_t p = 0;
+      for (; p < first; ++p, to += step)
+        for (int64_t i = 0; i < channels; ++i) to[i] = 0;
+      if (four)
+        for (; p + 1 < last; ++p, to += step, from += jump) std::memcpy(to, from, 4 * sizeof(float));
+      for (; p < last; ++p, to += step, from += jump)
+        for (int64_t i = 0; i < channels; ++i) to[i] = static_cast<float>(from[i]);
+      for (; p < c.columns; ++p, to += step)
+        for (int64_t i = 0; i < channels; ++i) to[i] = 0;
+    }
+    for (int64_t p = 0; p < c.columns; ++p)
+      for (int64_t i = taps * channels; i < step; ++i) packed[p * step + i] = 0;
+  }
+}
+
 void pack_rows(const TapOuter& g, const GridChunk& c, int64_t begin, int64_t end, float* packed) {
-  pack(g, c, true, begin, end, packed);
+  if (!g.folded()) return pack(g, c, true, begin, end, packed);
+  g.gathered_dtype == DType::bf16 ? pack_folded<bf16>(g, c, packed) : pack_folded<float>(g, c, packed);
 }
 
 void pack_columns(const TapOuter& g, const GridChunk& c, int64_t begin, int64_t end, float* packed) {
   pack(g, c, false, begin, end, packed);
 }
 
-// sum(j) (+)= the panel's pixels, in order.
+// sum(j) (+)= the panel's pixels, every fourth in one sum.
 void add_columns(const float* panel, int64_t width, int64_t pixels, float* sum, int64_t count, bool first) {
   for (int64_t j = 0; j < width && j < count; j += lanes) {
-    V total(0.0f);
-    for (int64_t p = 0; p < pixels; ++p) total += V::load(panel + p * width + j);
+    V total[4] = {V(0.0f), V(0.0f), V(0.0f), V(0.0f)};
+    int64_t p = 0;
+    for (; p + 4 <= pixels; p += 4)
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) total[i] += V::load(panel + (p + i) * width + j);
+    for (; p < pixels; ++p) total[0] += V::load(panel + p * width + j);
+    const V all = (total[0] + total[1]) + (total[2] + total[3]);
     const int64_t n = count - j < lanes ? count - j : lanes;
-    (first ? total : V::load(sum + j, n) + total).store(sum + j, n);
+    (first ? all : V::load(sum + j, n) + all).store(sum + j, n);
   }
 }
 
@@ -229,12 +276,14 @@ void multiply(const TapOuter& g, const GridChunk& c, const GridChunk& next, cons
   const TapAxis &depth = g.axes[0], &height = g.axes[1], &width = g.axes[2];
   const SourceBox box = source_box(g, c);
   const RowBlocks blocks = row_blocks(g, tile_rows, row_unit);
-  const int64_t taps = g.taps(), pixels = c.slices * c.rows * c.columns;
+  const int64_t taps = g.tile_taps(), pixels = c.slices * c.rows * c.columns;
   const int64_t row_pixels = g.dense_rows ? pixels : box.pixels(),
                 column_pixels = g.dense_rows ? box.pixels() : pixels;
   const int64_t first_panel = begin / (taps * blocks.count);
   const int64_t last_panel = (end - 1) / (taps * blocks.count);
   const int64_t first_block = first_panel == last_panel ? begin / taps % blocks.count : 0;
+  const bool folded = g.folded();
+  const int64_t folded_step = blocks.begin(blocks.count);
   // The tiles fetch the next chunk's two operands, one after the other.
   const char* gathered_next = in_memory(g, next, false);
   const char* dense_next = in_memory(g, next, true);
@@ -251,8 +300,9 @@ void multiply(const TapOuter& g, const GridChunk& c, const GridChunk& next, cons
     const Channels i = row_block(blocks, block), j = column_panel(g, panel);
     const int64_t td = tap / (width.taps * height.taps), th = tap / width.taps % height.taps,
                   tw = tap % width.taps;
-    const Span r = inside(height, th, c.row, c.row + c.rows),
-               q = inside(width, tw, c.column, c.column + c.columns);
+    const Span all_rows{c.row, c.row + c.rows}, all_columns{c.column, c.column + c.columns};
+    const Span r = folded ? all_rows : inside(height, th, c.row, c.row + c.rows),
+               q = folded ? all_columns : inside(width, tw, c.column, c.column + c.columns);
 
     // The pixel where the tile begins on either side, and the steps between planes, rows and pixels.
     const int64_t dense_at = (r.begin - c.row) * c.columns + q.begin - c.column;
@@ -263,9 +313,15 @@ void multiply(const TapOuter& g, const GridChunk& c, const GridChunk& next, cons
     const Operand gathered{nullptr, depth.taps * box.rows * box.columns, height.source_step * box.columns,
                            width.source_step};
     Operand a = g.dense_rows ? dense : gathered, b = g.dense_rows ? gathered : dense;
-    a.at = rows + (i.begin - blocks.begin(first_block)) * row_pixels +
-           (g.dense_rows ? dense_at : gathered_at) * i.width;
-    a.slice *= i.width, a.row *= i.width, a.pixel *= i.width;
+    if (folded) {
+      a = dense;
+      a.at = rows + i.begin;
+      a.slice *= folded_step, a.row *= folded_step, a.pixel *= folded_step;
+    } else {
+      a.at = rows + (i.begin - blocks.begin(first_block)) * row_pixels +
+             (g.dense_rows ? dense_at : gathered_at) * i.width;
+      a.slice *= i.width, a.row *= i.width, a.pixel *= i.width;
+    }
     const float* panel_at = columns + (panel - first_panel) * tile_columns * column_pixels;
     b.at = panel_at + (g.dense_rows ? gathered_at : dense_at) * j.width;
     b.slice *= j.width, b.row *= j.width, b.pixel *= j.width;

@@ -23,8 +23,11 @@ struct TapOuter {
 
   [[gnu::always_inline]] int64_t taps() const { return axes[0].taps * axes[1].taps * axes[2].taps; }
   [[gnu::always_inline]] int64_t slices() const { return samples * axes[0].grid; }
+  // Few channels would fill few rows of a tile: then i runs over (tap, channel), copied for every pixel.
+  [[gnu::always_inline]] bool folded() const { return !dense_rows && gathered_channels <= 4 && taps() > 1; }
+  [[gnu::always_inline]] int64_t tile_taps() const { return folded() ? 1 : taps(); }
   [[gnu::always_inline]] int64_t row_channels() const {
-    return dense_rows ? dense_channels : gathered_channels;
+    return dense_rows ? dense_channels : folded() ? taps() * gathered_channels : gathered_channels;
   }
   [[gnu::always_inline]] int64_t column_channels() const {
     return dense_rows ? gathered_channels : dense_channels;
