@@ -11,4 +11,8 @@ extern const Conv2dImplementation conv2d_pointwise[2], conv2d_direct[2],
 extern const Conv2dWeightGradient conv2d_pointwise_weight_gradient, conv2d_direct_weight_gradient,
     conv2d_reference_weight_gradient;
 
+// cpu/conv2d_thin.cpp: few output channels of a pass, or a weight gradient of few channels of y.
+extern const Conv2dImplementation conv2d_thin[2];
+extern const Conv2dWeightGradient conv2d_thin_weight_gradient;
+
 }  // namespace tw::kernels

@@ -48,7 +48,7 @@ struct ConvPass {
   void run(const View& source, const View& output, const ConvTerms& terms, const float* packed,
            float* workspace) const;
 
- private:
+  // One product for every phase (position mod stride) of the output, without its pointers.
   int64_t phases() const;
   TapGemm product(int64_t phase) const;
 };

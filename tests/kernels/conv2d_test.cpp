@@ -25,6 +25,12 @@ std::vector<Case> cases() {
       {"3x3 odd channels", {1, 6, 5, 19}, {3, 3, 19, 37}, Conv2dParams::same(3)},
       {"image in", {2, 9, 8, 3}, {3, 3, 3, 40}, Conv2dParams::same(3)},
       {"image out", {2, 7, 8, 33}, {3, 3, 33, 3}, Conv2dParams::same(3)},
+      {"image out, shifted", {2, 9, 10, 20}, {5, 3, 20, 4}, {1, 1, 4, 1, 0, 2}},
+      {"image out, dilated, padded beyond the kernel",
+       {1, 9, 8, 17},
+       {3, 2, 17, 2},
+       {1, 1, 7, 1, 3, 2, 2, 2}},
+      {"large image out", {1, 70, 66, 16}, {3, 3, 16, 3}, Conv2dParams::same(3)},
       {"one channel", {1, 4, 4, 1}, {3, 3, 1, 1}, Conv2dParams::same(3)},
       {"1x1", {3, 5, 3, 48}, {1, 1, 48, 20}, {}},
       {"1x1 of several chunks", {1, 48, 47, 48}, {1, 1, 48, 20}, {}},
@@ -133,6 +139,40 @@ TEST_P(Conv2dTest, NothingIsWrittenOutsideOfTheBuffers) {
         const Guarded packed({kernels::conv2d_packed_bytes(problem, pass)}, DType::u8);
         kernels::conv2d_pack_weights(problem, w.view(), pass, packed.view());
         packed.check("the packed weights");
+      }
+    }
+}
+
+// Bias, time embedding and residual of every implementation against the definition's.
+TEST_P(Conv2dTest, EveryImplementationAddsTheTerms) {
+  for (const Case& c : cases())
+    for (DType dtype : {DType::f32, DType::bf16}) {
+      SCOPED_TRACE(c.name);
+      const Tensor x = random_tensor(c.x, dtype, 1), w = random_tensor(c.w, DType::f32, 2);
+      const kernels::Conv2dProblem problem{c.params, c.x, c.w, dtype};
+      const Shape ys = kernels::conv2d_output_shape(c.params, c.x, c.w);
+      const Tensor bias = random_tensor({ys[3]}, DType::f32, 4),
+                   temb = random_tensor({ys[0], ys[3]}, DType::f32, 5),
+                   residual = random_tensor(ys, dtype, 6);
+      const auto result = [&](const kernels::Conv2dImplementation& implementation, const View& t) {
+        const Tensor y = Tensor::full(ys, 77, dtype);
+        const Tensor packed = scratch(implementation.packed_bytes(problem)),
+                     space = scratch(implementation.scratch_bytes(problem));
+        implementation.pack(problem, w.view(), packed.view().pointer);
+        implementation.run(problem, x.view(), w.view(), {bias.view(), t, residual.view()}, y.view(),
+                           packed.view().pointer, space.view().pointer);
+        return y;
+      };
+      const auto implementations = kernels::conv2d_implementations(Conv2dPass::forward);
+      for (const View& t : {View{}, temb.view()}) {
+        kernels::Conv2dProblem with = problem;
+        with.temb = bool(t);
+        const Tensor expected = result(implementations.back(), t);
+        for (const auto& implementation : implementations) {
+          if (implementation.declines(with)) continue;
+          SCOPED_TRACE(implementation.name);
+          EXPECT_LE(max_error(result(implementation, t), expected), tolerance(dtype));
+        }
       }
     }
 }
