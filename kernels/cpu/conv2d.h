@@ -14,5 +14,7 @@ extern const Conv2dWeightGradient conv2d_pointwise_weight_gradient, conv2d_direc
 // cpu/conv2d_thin.cpp: few output channels of a pass, or a weight gradient of few channels of y.
 extern const Conv2dImplementation conv2d_thin[2];
 extern const Conv2dWeightGradient conv2d_thin_weight_gradient;
+// cpu/conv2d_winograd.cpp
+extern const Conv2dImplementation conv2d_winograd[2];
 
 }  // namespace tw::kernels

@@ -57,8 +57,8 @@ int64_t conv2d_data_gradient_workspace_bytes(const Conv2dProblem& problem, bool 
 int64_t conv2d_weight_gradient_workspace_bytes(const Conv2dProblem& problem);
 
 // All contiguous on the CPU. x and y: one dtype of f32, bf16, f64. With f32 or bf16 the weight and the terms
-// are f32 or bf16 each; with f64 all are f64. Sums are f32 (f64 with f64) in an order that depends on kernel
-// and channels alone. y may be the residual; it must not overlap x. The workspace is u8.
+// are f32 or bf16 each; with f64 all are f64. Sums are f32 (f64 with f64) in an order that depends on kernel,
+// channels and map alone. y may be the residual; it must not overlap x. The workspace is u8.
 void conv2d_forward(const Conv2dParams& params, const View& x, const View& w, const Conv2dEpilogue& terms,
                     const View& y, const View& workspace, const View& packed = {});
 

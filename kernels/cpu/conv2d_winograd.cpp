@@ -1,0 +1,96 @@
+// 3x3 convolution with stride 1 by Winograd F(4x4, 3x3) (cpu/winograd.h): the forward pass, and the data
+// gradient as a forward pass over dy with the kernel turned round.
+//
+// Whether it pays is counted in multiply-adds, for one image so that the choice is the same in every batch:
+// four times fewer of them against the transforms and four times the bytes of weights.
+#include "kernels/cpu/conv2d.h"
+#include "kernels/cpu/exact.h"
+#include "kernels/cpu/winograd.h"
+
+namespace tw::kernels {
+namespace {
+
+// What a machine does in the time that a byte of weights takes from memory: 2 (Zen 4) to 6 (Emerald Rapids).
+constexpr double multiply_adds_per_byte = 4;
+// Measured: a tile's input and output transforms, in multiply-adds a channel.
+constexpr double input_transform = 440, output_transform = 380;
+
+template <Conv2dPass which>
+WinogradConv conv_of(const Conv2dProblem& problem) {
+  const Conv2dParams& p = problem.params;
+  const Shape &x = problem.x, &w = problem.w, y = conv2d_output_shape(p, x, w);
+  WinogradConv g;
+  g.samples = x[0];
+  const bool forward = which == Conv2dPass::forward;
+  const Shape &source = forward ? x : y, &output = forward ? y : x;
+  g.source_h = source[1];
+  g.source_w = source[2];
+  g.depth = source[3];
+  g.output_h = output[1];
+  g.output_w = output[2];
+  g.channels = output[3];
+  g.pad_top = forward ? p.pad_top : 2 - p.pad_top;
+  g.pad_left = forward ? p.pad_left : 2 - p.pad_left;
+  g.dtype = problem.dtype;
+  return g;
+}
+
+template <Conv2dPass which>
+WinogradWeight weight_of(const View& w) {
+  const int64_t ci = w.shape[2], co = w.shape[3];
+  if (which == Conv2dPass::forward) return {w.pointer, w.dtype, 3 * ci * co, ci * co, co, 1};
+  const auto last_tap = 8 * ci * co * static_cast<int64_t>(dtype_size(w.dtype));
+  return {static_cast<const char*>(w.pointer) + last_tap, w.dtype, -3 * ci * co, -ci * co, 1, co};
+}
+
+template <Conv2dPass which>
+const char* declines(const Conv2dProblem& problem) {
+  const Conv2dParams& p = problem.params;
+  if (problem.dtype == DType::f64) return "the dtype is f64";
+  if (problem.w[0] != 3 || problem.w[1] != 3) return "the kernel is not 3x3";
+  if (p.stride_h != 1 || p.stride_w != 1) return "the stride is not 1";
+  if (p.dilation_h != 1 || p.dilation_w != 1) return "the dilation is not 1";
+  if (exact()) return "exact results are asked for";
+  const WinogradConv g = conv_of<which>(problem);
+  const double pairs = static_cast<double>(g.depth * g.channels);
+  const double tiles = static_cast<double>(g.tile_rows() * g.tile_columns());
+  const double weight = pairs * sizeof(float) * multiply_adds_per_byte;
+  const double direct = 9 * (pairs * static_cast<double>(g.output_h * g.output_w) + weight);
+  const double winograd = winograd_points * (pairs * tiles + weight) +
+                          tiles * (input_transform * static_cast<double>(g.depth) +
+                                   output_transform * static_cast<double>(g.channels));
+  return winograd < direct ? nullptr : "too small a map or too few channels";
+}
+
+int64_t bytes_of(int64_t floats) { return floats * static_cast<int64_t>(sizeof(float)); }
+
+template <Conv2dPass which>
+constexpr Conv2dImplementation winograd() {
+  return {.name = "winograd",
+          .declines = declines<which>,
+          .packed_bytes = [](const Conv2dProblem& p) { return bytes_of(packed_size(conv_of<which>(p))); },
+          .pack =
+              [](const Conv2dProblem& p, const View& w, void* packed) {
+                pack_weights(conv_of<which>(p), weight_of<which>(w), static_cast<float*>(packed));
+              },
+          .scratch_bytes = [](const Conv2dProblem& p) { return bytes_of(workspace_size(conv_of<which>(p))); },
+          .run =
+              [](const Conv2dProblem& p, const View& source, const View&, const Conv2dEpilogue& terms,
+                 const View& output, const void* packed, void* scratch) {
+                WinogradConv g = conv_of<which>(p);
+                g.source = source.pointer;
+                g.output = output.pointer;
+                g.panels = static_cast<const float*>(packed);
+                g.bias = terms.bias;
+                g.temb = terms.temb;
+                g.residual = terms.residual;
+                run_winograd(g, static_cast<float*>(scratch));
+              }};
+}
+
+}  // namespace
+
+const Conv2dImplementation conv2d_winograd[2] = {winograd<Conv2dPass::forward>(),
+                                                 winograd<Conv2dPass::data_gradient>()};
+
+}  // namespace tw::kernels
