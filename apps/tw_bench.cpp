@@ -6,6 +6,7 @@
 #include "apps/bench/convolution_job.h"
 #include "apps/bench/network_job.h"
 #include "apps/bench/pace.h"
+#include "apps/bench/scale_plots.h"
 #include "apps/cli/memory.h"
 #include "apps/cli/options.h"
 #include "apps/cli/profiling.h"
@@ -47,6 +48,8 @@ Json time_network(const Settings& settings, int64_t batch, tw::Profiling& profil
   tw::run_steps(settings.job, *network, batch, pace);
   return {{"mode", settings.job.mode},
           {"batch", batch},
+          {"resolution", network->config().resolution},
+          {"threads", tw::kernels::thread_count()},
           {"precision", settings.job.precision},
           {"seconds_per_image", tw::median(pace.seconds()) / static_cast<double>(batch)},
           {"seconds", pace.seconds()},
@@ -100,23 +103,23 @@ void measure_machine(Json& result) {
 int bench(int argc, char** argv) {
   Settings settings;
   tw::Options options("tw-bench", "Times networks and convolutions: medians, and the peak resident memory.");
-  options.add(
-      "what", settings.what,
-      "net: steps of a network; check: one step on given inputs; convs: single convolutions; machine: "
-      "peak rates",
-      "net|check|convs|machine");
+  options.add("what", settings.what,
+              "net: steps of a network; check: one step on given inputs; convs: single convolutions; plot: "
+              "curves of net's rows; machine: peak rates",
+              "net|check|convs|plot|machine");
   options.add("--model", settings.job.model, "preset, CONFIG.json, or a model folder", "MODEL");
   options.add_choice("--mode", settings.job.mode, {"sample", "dps", "train"},
                      "a sampling step, one with a gradient to the image, or a training step");
   options.add("--batch", settings.batches, "batch sizes");
   options.add_choice("--precision", settings.job.precision, {"f32", "bf16"},
                      "of activations, and of frozen weights");
+  options.add("--resolution", settings.job.resolution, "of the images; 0: the model's");
   options.add("--repeat", settings.repeat, "timed steps; the median counts");
   options.add("--interactive", settings.interactive,
               "run the steps that lines 'run SECONDS' on standard input ask for");
-  options.add("--list", settings.list, "the convolutions of convs", "FILE.json");
+  options.add("--list", settings.list, "the convolutions of convs, or the rows of plot", "FILE.json");
   options.add("--inputs", settings.inputs, "x, t and v of check", "FILE.safetensors");
-  options.add("--outputs", settings.outputs, "results of check", "FILE.safetensors");
+  options.add("--outputs", settings.outputs, "results of check; the folder of plot", "FILE");
   options.add("--threads", settings.threads, "threads; 0: as many as processors");
   options.add("--json", settings.json, "write the results to this file", "FILE");
   tw::Profiling profiling;
@@ -126,6 +129,8 @@ int bench(int argc, char** argv) {
   tw::check(settings.repeat >= 1, "--repeat", "must be at least 1, got ", settings.repeat);
   tw::check(settings.threads >= 0 && settings.threads <= 1024, "--threads",
             "must lie between 0 and 1024, got ", settings.threads);
+  tw::check(settings.job.resolution >= 0 && settings.job.resolution <= 4096, "--resolution",
+            "must lie between 0 and 4096, got ", settings.job.resolution);
   for (int64_t batch : settings.batches)
     tw::check(batch >= 1 && batch <= 4096, "--batch", "must lie between 1 and 4096, got ", batch);
   tw::check(!settings.interactive || settings.what == "convs" || settings.batches.size() == 1, "--batch",
@@ -144,10 +149,13 @@ int bench(int argc, char** argv) {
   } else if (settings.what == "convs") {
     options.require("--list");
     time_convolutions(settings, result);
+  } else if (settings.what == "plot") {
+    for (const char* name : {"--list", "--outputs"}) options.require(name);
+    tw::plot_scale(settings.list, settings.outputs);
   } else if (settings.what == "machine") {
     measure_machine(result);
   } else {
-    throw tw::Error("expected net, check, convs or machine, got '" + settings.what + "'");
+    throw tw::Error("expected net, check, convs, plot or machine, got '" + settings.what + "'");
   }
   profiling.finish();
   if (!settings.json.empty()) tw::write_file_atomically(settings.json, result.dump(1) + "\n");

@@ -93,10 +93,13 @@ void prepare(const NetworkJob& job, UNet& network) {
 std::unique_ptr<UNet> NetworkJob::network() const {
   const bool low = precision == "bf16", low_weights = low && mode != "train";
   std::unique_ptr<UNet> result;
-  if (std::filesystem::is_directory(model))
+  if (std::filesystem::is_directory(model)) {
     result = std::move(load_diffusion_model(model, low_weights ? DType::bf16 : DType::f32).network);
-  else
-    result = std::make_unique<UNet>(config_of_preset_or_file(model), 0);
+  } else {
+    UNetConfig config = config_of_preset_or_file(model);
+    if (resolution > 0) config.resolution = resolution;
+    result = std::make_unique<UNet>(config, 0);
+  }
   if (low) result->set_activation_dtype(DType::bf16);
   if (low_weights) result->to(DType::bf16);
   return result;

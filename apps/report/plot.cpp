@@ -126,7 +126,7 @@ Image plot(const std::vector<Series>& series, const PlotOptions& options) {
     canvas.text(24, 36, options.title, 20, ink);
     top += 30;
   }
-  Axis x{0, 1, false}, y{0, 1, options.log_y};
+  Axis x{0, 1, options.log_x}, y{0, 1, options.log_y};
   const bool some = range_of(series, true, x, &y) && range_of(series, false, y, &x);
   if (!some) {
     canvas.text(static_cast<double>(options.width) / 2, static_cast<double>(options.height) / 2,

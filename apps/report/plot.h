@@ -18,7 +18,7 @@ struct Series {
 
 struct PlotOptions {
   std::string title = {}, x_label = {}, y_label = {};
-  bool log_y = false;
+  bool log_x = false, log_y = false;
   int64_t width = 800, height = 480;
 };
 

@@ -83,8 +83,8 @@ std::string profile_table(const kernels::Profile& profile, double seconds,
                  "GFLOP/s", "GB/s", "% roof");
   text += longest_first(std::move(by_op), seconds) + all.text(seconds);
   const double between = std::max(0.0, seconds - all.seconds);
-  text +=
-      format("%-38s %7s %10.2f %6.1f\nby shape\n", "between ops", "", between * 1e3, 100 * between / seconds);
+  text += format("%-38s %7s %10.2f %6.1f %9.1f\nby shape\n", "between ops", "", between * 1e3,
+                 100 * between / seconds, all.calls ? between / static_cast<double>(all.calls) * 1e6 : 0.0);
   return text + longest_first(std::move(by_shape), seconds);
 }
 

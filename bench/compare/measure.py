@@ -171,11 +171,6 @@ def measure_start(row, settings, save):
                 found[name]["seconds_per_image"] = statistics.median(found[name]["rounds"])
                 found[name]["round_seconds_per_image"] = found[name]["rounds"]
         save(found)
-    reference = f"{folder}/{names[1].replace(' ', '-')}.safetensors" if len(names) > 1 else ""
-    for name in names:
-        out = f"{folder}/{name.replace(' ', '-')}.safetensors"
-        found[name]["error"] = relative_errors(reference, out, "start") if name != names[1] else {}
-    save(found)
 
 
 def measure_convolutions(batch, settings, save):

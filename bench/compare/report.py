@@ -175,7 +175,8 @@ def write(table, path):
              "A time ratio is the peer's over ours, a memory ratio ours over the peer's. GFLOP/s count padded taps, and "
              "twice (DPS) or three times (training) an evaluation. Errors are max |a - b| / max |b| against PyTorch in "
              "f64: of the output, of the gradient to the image (DPS), of the loss and the gradient to the first weight "
-             "(training); of the samples against PyTorch's f32 for the start. \"others\" is the largest share of the processors' "
+             "(training). A start has none: the weights are random, and an untrained network draws samples that part by a "
+             "tenth from the last bit on, between PyTorch's two layouts as well. \"others\" is the largest share of the processors' "
              "time that other programs took in a round.",
              "The ADM network for FFHQ 256 itself (93.56 M parameters) needs scale-shift norms and residual up- and "
              "downsampling, which the U-Net here has not; ADM-like 256 has its widths, depth and heads.", ""]

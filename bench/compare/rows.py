@@ -117,4 +117,4 @@ def start_command(contestant, row, settings, outputs):
                 "50", "--threads", threads, "--quiet", "--out", outputs, "--save-tensor", outputs + ".safetensors"]
     arguments = [settings["python"], "bench/peers/start_peer.py", "--engine", contestant.split()[0], "--model", model,
                  "--threads", threads, "--start", start, "--out", outputs + ".png"]
-    return arguments + ["--layout", contestant.split()[1]] * contestant.startswith("torch")
+    return arguments + (["--layout", contestant.split()[1]] if contestant.startswith("torch") else [])

@@ -6,12 +6,15 @@
 namespace tw::kernels {
 namespace {
 
+// Weights that were given back once they were packed have a shape and no pointer; they count.
+bool is_there(const View& view) { return view.pointer || view.rank() > 0; }
+
 // Two shapes say which case of an op it is: the input and the weight, or the input alone where all are alike.
 std::string shapes_of(std::span<const View* const> arguments) {
   std::ostringstream text;
   const View* first = nullptr;
   for (const View* view : arguments) {
-    if (!view->pointer) continue;
+    if (!is_there(*view)) continue;
     if (!first) {
       text << view->shape;
       first = view;
@@ -27,7 +30,7 @@ std::string shapes_of(std::span<const View* const> arguments) {
 double bytes_of(std::span<const View* const> arguments) {
   double bytes = 0;
   for (const View* view : arguments)
-    if (view->pointer)
+    if (is_there(*view))
       bytes += static_cast<double>(view->numel()) * static_cast<double>(dtype_size(view->dtype));
   return bytes;
 }

@@ -80,7 +80,7 @@ class ProfileScope {
 };
 
 // Times the scope of an op. `flops` is called only when something is recorded; absent arguments (null views)
-// are no bytes. The arguments must outlive the timer.
+// are no bytes. The arguments must outlive the timer, so they are no temporaries.
 class OpTimer {
   static constexpr size_t most_arguments = 8;
 

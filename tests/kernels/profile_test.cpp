@@ -102,6 +102,20 @@ TEST(Profile, NamesPlacesAndKeepsAsManyEventsAsAsked) {
   const OpTimer timer("again");
 }
 
+TEST(Profile, CountsWeightsThatWereGivenBackButNotAbsentOnes) {
+  const Tensor x = Tensor::empty({8});
+  View given_back;
+  given_back.shape = {2, 3};
+  Profile profile;
+  {
+    const ProfileScope scope(profile);
+    const View vx = x.view(), absent;
+    const OpTimer timer("op", vx, given_back, absent);
+  }
+  EXPECT_EQ(profile.rows()[0].shapes, "(8,) (2, 3) f32");
+  EXPECT_EQ(profile.rows()[0].bytes, 4 * (8 + 6));
+}
+
 TEST(Profile, ChangesNoResult) {
   const Tensor x = Tensor::full({3, 1000}, 0.3), plain = Tensor::empty(x.shape()),
                timed = Tensor::empty(x.shape());
