@@ -14,7 +14,7 @@ Tensor product(const Tensor& a, const Tensor& b, bool transpose_a, bool transpos
   const kernels::GemmParams params{.transpose_a = transpose_a, .transpose_b = transpose_b};
   const Tensor c = Tensor::empty(kernels::gemm_output_shape(params, a.shape(), b.shape()), a.dtype());
   const Tensor workspace =
-      Tensor::empty({kernels::gemm_workspace_bytes(params, a.shape(), b.shape())}, DType::u8);
+      Tensor::empty({kernels::gemm_workspace_bytes(params, a.shape(), b.shape(), a.dtype())}, DType::u8);
   kernels::gemm(params, a.view(), b.view(), {}, c.view(), workspace.view());
   return c;
 }

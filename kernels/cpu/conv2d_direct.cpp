@@ -23,13 +23,13 @@ ConvGeometry geometry_for(const Conv2dProblem& problem) {
   return flat ? flattened(geometry) : geometry;
 }
 
-template <bool flat, Conv2dPass which>
+template <bool flat, Conv2dPass which, bool dot = false>
 ConvPass pass_of(const Conv2dProblem& problem, const View& weight = {}) {
   const int64_t ci = problem.w[2], co = problem.w[3];
   const ConvGeometry geometry = geometry_for<flat>(problem);
   if (which == Conv2dPass::forward)
-    return {ConvDirection::gather, geometry, ci, co, {weight.pointer, weight.dtype, ci * co, co, 1}};
-  return {ConvDirection::scatter, geometry, co, ci, {weight.pointer, weight.dtype, ci * co, 1, co}};
+    return {ConvDirection::gather, geometry, ci, co, {weight.pointer, weight.dtype, ci * co, co, 1}, dot};
+  return {ConvDirection::scatter, geometry, co, ci, {weight.pointer, weight.dtype, ci * co, 1, co}, dot};
 }
 
 int64_t bytes_of(int64_t floats) { return floats * static_cast<int64_t>(sizeof(float)); }
@@ -46,22 +46,29 @@ const char* pointwise_declines(const Conv2dProblem& problem) {
   return problem.temb ? "a time embedding needs to know the sample of a row" : nullptr;
 }
 
-template <bool flat, Conv2dPass which>
+template <Conv2dPass which>
+const char* dot_declines(const Conv2dProblem& problem) {
+  if (problem.dtype != DType::bf16) return "the activations are not bf16";
+  return pass_of<false, which>(problem).dot_declines();
+}
+
+template <bool flat, Conv2dPass which, bool dot = false>
 constexpr Conv2dImplementation engine(const char* name, const char* (*declines)(const Conv2dProblem&)) {
-  return {
-      .name = name,
-      .declines = declines,
-      .packed_bytes = [](const Conv2dProblem& p) { return bytes_of(pass_of<flat, which>(p).packed_size()); },
-      .pack = [](const Conv2dProblem& p, const View& w,
-                 void* packed) { pass_of<flat, which>(p, w).pack(static_cast<float*>(packed)); },
-      .scratch_bytes =
-          [](const Conv2dProblem& p) { return bytes_of(pass_of<flat, which>(p).workspace_size()); },
-      .run =
-          [](const Conv2dProblem& p, const View& source, const View&, const Conv2dEpilogue& terms,
-             const View& output, const void* packed, void* scratch) {
-            pass_of<flat, which>(p).run(source, output, {terms.bias, terms.temb, terms.residual},
-                                        static_cast<const float*>(packed), static_cast<float*>(scratch));
-          }};
+  return {.name = name,
+          .declines = declines,
+          .packed_bytes =
+              [](const Conv2dProblem& p) { return bytes_of(pass_of<flat, which, dot>(p).packed_size()); },
+          .pack = [](const Conv2dProblem& p, const View& w,
+                     void* packed) { pass_of<flat, which, dot>(p, w).pack(static_cast<float*>(packed)); },
+          .scratch_bytes =
+              [](const Conv2dProblem& p) { return bytes_of(pass_of<flat, which, dot>(p).workspace_size()); },
+          .run =
+              [](const Conv2dProblem& p, const View& source, const View&, const Conv2dEpilogue& terms,
+                 const View& output, const void* packed, void* scratch) {
+                pass_of<flat, which, dot>(p).run(source, output, {terms.bias, terms.temb, terms.residual},
+                                                 static_cast<const float*>(packed),
+                                                 static_cast<float*>(scratch));
+              }};
 }
 
 template <Conv2dPass which>
@@ -103,6 +110,9 @@ constexpr Conv2dWeightGradient outer(const char* name, const char* (*declines)(c
 }  // namespace
 
 constexpr auto forward = Conv2dPass::forward, data_gradient = Conv2dPass::data_gradient;
+const Conv2dImplementation conv2d_bf16_dot[2] = {
+    engine<false, forward, true>("bf16_dot", dot_declines<forward>),
+    engine<false, data_gradient, true>("bf16_dot", dot_declines<data_gradient>)};
 const Conv2dImplementation conv2d_pointwise[2] = {
     engine<true, forward>("gemm_1x1", pointwise_declines),
     engine<true, data_gradient>("gemm_1x1", pointwise_declines)};

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/product_bf16.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace tw::kernels {
@@ -203,24 +204,40 @@ TapGemm ConvPass::product(int64_t phase) const {
   return g;
 }
 
+const char* ConvPass::dot_declines() const {
+  for (int64_t phase = 0; phase < phases(); ++phase) {
+    TapGemm g = product(phase);
+    g.source_dtype = DType::bf16;
+    if (const char* reason = bf16_product_declines(g)) return reason;
+  }
+  return nullptr;
+}
+
+int64_t ConvPass::packed_size_of(const TapGemm& g) const {
+  return dot ? bf16_packed_size(g) : kernels::packed_size(g);
+}
+
 int64_t ConvPass::packed_size() const {
   int64_t size = 0;
-  for (int64_t phase = 0; phase < phases(); ++phase) size += kernels::packed_size(product(phase));
+  for (int64_t phase = 0; phase < phases(); ++phase) size += packed_size_of(product(phase));
   return size;
 }
 
 void ConvPass::pack(float* packed) const {
   for (int64_t phase = 0; phase < phases(); ++phase) {
     const TapGemm g = product(phase);
-    pack_weights(g, weight, packed);
-    packed += kernels::packed_size(g);
+    dot ? bf16_pack_weights(g, weight, packed) : pack_weights(g, weight, packed);
+    packed += packed_size_of(g);
   }
 }
 
 int64_t ConvPass::workspace_size() const {
   int64_t size = 0;
-  for (int64_t phase = 0; phase < phases(); ++phase)
-    size = std::max(size, kernels::workspace_size(product(phase), thread_count()));
+  for (int64_t phase = 0; phase < phases(); ++phase) {
+    const TapGemm g = product(phase);
+    size = std::max(
+        size, dot ? bf16_workspace_size(g, thread_count()) : kernels::workspace_size(g, thread_count()));
+  }
   return size;
 }
 
@@ -236,8 +253,8 @@ void ConvPass::run(const View& source, const View& output, const ConvTerms& term
     g.temb = terms.temb;
     g.residual = terms.residual;
     g.panels = packed;
-    run_product(g, thread_count(), workspace);
-    packed += kernels::packed_size(g);
+    dot ? run_bf16_product(g, thread_count(), workspace) : run_product(g, thread_count(), workspace);
+    packed += packed_size_of(g);
   }
 }
 

@@ -41,7 +41,9 @@ struct ConvPass {
   ConvGeometry geometry;
   int64_t depth = 1, channels = 1;
   PanelSource weight;
+  bool dot = false;  // source and output are bf16, and so are the products (product_bf16.h)
 
+  const char* dot_declines() const;  // why `dot` may not be set; null: it may
   int64_t packed_size() const;
   void pack(float* packed) const;
   int64_t workspace_size() const;
@@ -51,6 +53,7 @@ struct ConvPass {
   // One product for every phase (position mod stride) of the output, without its pointers.
   int64_t phases() const;
   TapGemm product(int64_t phase) const;
+  int64_t packed_size_of(const TapGemm& product) const;
 };
 
 // The engine alone, for products that are no convolution. `slots` threads at most share the rows.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/convolution.h"
+#include "kernels/cpu/product_bf16.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
 #include "kernels/op/profile.h"
@@ -39,8 +40,9 @@ Problem problem_of(const GemmParams& params, const Shape& a, const Shape& b) {
   return p;
 }
 
-TapGemm product_of(int64_t m, int64_t n, int64_t k) {
+TapGemm product_of(int64_t m, int64_t n, int64_t k, DType dtype) {
   TapGemm g;
+  g.source_dtype = g.output_dtype = dtype;
   g.axes[2].source = g.axes[2].grid = g.axes[2].output = m;
   g.depth = k;
   g.channels = n;
@@ -108,7 +110,14 @@ void reference(const GemmParams& params, const View& a, const View& b, const Gem
 // Threads share the batch when there are enough matrices in it, else each product.
 int batch_slots(int64_t batch) { return batch >= 2 * thread_count() ? thread_count() : 1; }
 
-int64_t floats_of_one(const TapGemm& g, int slots) { return packed_size(g) + workspace_size(g, slots); }
+// Whether bf16 is multiplied by bf16, without becoming f32 first.
+bool dot(const TapGemm& g) { return g.source_dtype == DType::bf16 && !bf16_product_declines(g); }
+
+int64_t packed_floats(const TapGemm& g) { return dot(g) ? bf16_packed_size(g) : packed_size(g); }
+
+int64_t floats_of_one(const TapGemm& g, int slots) {
+  return packed_floats(g) + (dot(g) ? bf16_workspace_size(g, slots) : workspace_size(g, slots));
+}
 
 }  // namespace
 
@@ -129,12 +138,16 @@ Shape gemm_output_shape(const GemmParams& params, const Shape& a, const Shape& b
   return c;
 }
 
-int64_t gemm_workspace_bytes(const GemmParams& params, const Shape& a, const Shape& b) {
+int64_t gemm_workspace_bytes(const GemmParams& params, const Shape& a, const Shape& b, DType activations) {
   const Problem p = problem_of(params, a, b);
   const int slots = batch_slots(p.batch);
-  int64_t floats = slots * floats_of_one(product_of(p.m, p.n, p.k), slots > 1 ? 1 : thread_count());
+  const auto most = [&](TapGemm g, int inner) {  // whether a is read in place depends on its strides
+    const int64_t copied = (g.depth_stride = 2, floats_of_one(g, inner));
+    return std::max(copied, (g.depth_stride = 1, floats_of_one(g, inner)));
+  };
+  int64_t floats = slots * most(product_of(p.m, p.n, p.k, activations), slots > 1 ? 1 : thread_count());
   if (p.stacked)
-    floats = std::max(floats, floats_of_one(product_of(p.batch * p.m, p.n, p.k), thread_count()));
+    floats = std::max(floats, most(product_of(p.batch * p.m, p.n, p.k, activations), thread_count()));
   return floats * static_cast<int64_t>(sizeof(float));
 }
 
@@ -163,9 +176,9 @@ void gemm(const GemmParams& params, const View& a, const View& b, const GemmEpil
   if (c.numel() == 0) return;
   if (a.dtype == DType::f64) return reference(params, a, b, terms, c, p);
   check(workspace.numel() * static_cast<int64_t>(dtype_size(workspace.dtype)) >=
-            gemm_workspace_bytes(params, a.shape, b.shape),
-        "gemm", "the workspace must hold ", gemm_workspace_bytes(params, a.shape, b.shape), " bytes, found ",
-        workspace.shape);
+            gemm_workspace_bytes(params, a.shape, b.shape, a.dtype),
+        "gemm", "the workspace must hold ", gemm_workspace_bytes(params, a.shape, b.shape, a.dtype),
+        " bytes, found ", workspace.shape);
   if (p.stacked && folds(a) && folds(c)) {
     p.m *= p.batch;
     p.batch = 1;
@@ -173,12 +186,10 @@ void gemm(const GemmParams& params, const View& a, const View& b, const GemmEpil
   const Matrix ma = matrix_of(a.shape, a.strides, params.transpose_a);
   const Matrix mb = matrix_of(b.shape, b.strides, params.transpose_b),
                mc = matrix_of(c.shape, c.strides, false);
-  TapGemm g = product_of(p.m, p.n, p.k);
+  TapGemm g = product_of(p.m, p.n, p.k, a.dtype);
   g.pixel_stride = ma.row_stride;
   g.depth_stride = ma.column_stride;
   g.output_stride = mc.row_stride;
-  g.source_dtype = a.dtype;
-  g.output_dtype = c.dtype;
   g.alpha = static_cast<float>(params.alpha);
   g.bias = terms.bias;
   const int slots = batch_slots(p.batch), inner = slots > 1 ? 1 : thread_count();
@@ -190,16 +201,16 @@ void gemm(const GemmParams& params, const View& a, const View& b, const GemmEpil
       one.panels = panels;
       const int64_t last = p.batch * (slot + 1) / slots;
       for (int64_t batch = p.batch * slot / slots; batch < last; ++batch) {
+        const PanelSource weight{at(b, b.rank() == 2 ? 0 : offset_of(b, batch)), b.dtype, 0, mb.row_stride,
+                                 mb.column_stride};
         if (b.rank() > 2 || batch == p.batch * slot / slots)
-          pack_weights(
-              one,
-              {at(b, b.rank() == 2 ? 0 : offset_of(b, batch)), b.dtype, 0, mb.row_stride, mb.column_stride},
-              panels);
+          dot(one) ? bf16_pack_weights(one, weight, panels) : pack_weights(one, weight, panels);
         one.source = at(a, p.batch == 1 ? 0 : offset_of(a, batch));
         one.output = at(c, p.batch == 1 ? 0 : offset_of(c, batch));
         one.residual = terms.residual;
         if (terms.residual) one.residual.pointer = at(terms.residual, p.batch == 1 ? 0 : offset_of(c, batch));
-        run_product(one, inner, panels + packed_size(one));
+        float* scratch = panels + packed_floats(one);
+        dot(one) ? run_bf16_product(one, inner, scratch) : run_product(one, inner, scratch);
       }
     }
   });

@@ -23,7 +23,8 @@ struct GemmEpilogue {
 Shape gemm_output_shape(const GemmParams& params, const Shape& a, const Shape& b);
 
 // Bytes of scratch memory.
-int64_t gemm_workspace_bytes(const GemmParams& params, const Shape& a, const Shape& b);
+int64_t gemm_workspace_bytes(const GemmParams& params, const Shape& a, const Shape& b,
+                             DType activations = DType::f32);
 
 // The last extent of each is dense (stride 1); the others may have any stride, so a slice of a packed qkv
 // works. a and c: one dtype of f32, bf16, f64; b and the terms f32 or bf16 (f64 with f64). Sums are f32 in an

@@ -98,6 +98,22 @@ void check_all(DType dtype, DType weight_dtype) {
 TEST_P(Conv2dTest, F32MatchesTheFormula) { check_all(DType::f32, DType::f32); }
 TEST_P(Conv2dTest, Bf16MatchesTheFormula) { check_all(DType::bf16, DType::bf16); }
 TEST_P(Conv2dTest, Bf16WithF32WeightsMatchesTheFormula) { check_all(DType::bf16, DType::f32); }
+
+// VDPBF16PS is used where it is fast; its results are right on every processor that has it.
+TEST(Conv2dBf16Dot, VectorsMatchTheFormula) {
+  const kernels::Isa before = kernels::active_isa();
+  for (kernels::Isa isa : kernels::supported_isas())
+    if (isa == kernels::Isa::avx512_bf16) {
+      kernels::set_active_isa(isa);
+      kernels::prefer_vdpbf16ps(true);
+      EXPECT_EQ(kernels::bf16_dot(), kernels::Bf16Dot::vdpbf16ps);
+      check_all(DType::bf16, DType::bf16);
+      check_all(DType::bf16, DType::f32);
+      kernels::prefer_vdpbf16ps(false);
+    }
+  kernels::set_active_isa(before);
+}
+
 TEST_P(Conv2dTest, F64MatchesTheFormula) { check_all(DType::f64, DType::f64); }
 
 // A tensor between guard elements; check() fails if one of them changed.
@@ -193,31 +209,52 @@ TEST_P(Conv2dTest, TheResidualMayBeTheResult) {
 
 TEST_P(Conv2dTest, OneThreadAndThreeGiveTheSameBitsInEveryPass) {
   const int before = kernels::thread_count();
-  for (const Case& c : cases()) {
-    SCOPED_TRACE(c.name);
-    const Tensor x = random_tensor(c.x, DType::f32, 1), w = random_tensor(c.w, DType::f32, 2);
-    const kernels::Conv2dProblem problem{c.params, c.x, c.w};
-    const Shape ys = kernels::conv2d_output_shape(c.params, c.x, c.w);
-    const Tensor dy = random_tensor(ys, DType::f32, 3);
-    std::vector<double> first;
-    for (int threads : {1, 2, 3}) {
-      kernels::set_thread_count(threads);
-      const Tensor y = Tensor::empty(ys), dx = Tensor::empty(c.x), dw = Tensor::empty(c.w),
-                   db = Tensor::empty({c.w[3]});
-      const Tensor fs = scratch(kernels::conv2d_forward_workspace_bytes(problem));
-      const Tensor ds = scratch(kernels::conv2d_data_gradient_workspace_bytes(problem));
-      const Tensor ws = scratch(kernels::conv2d_weight_gradient_workspace_bytes(problem));
-      kernels::conv2d_forward(c.params, x.view(), w.view(), {}, y.view(), fs.view());
-      kernels::conv2d_data_gradient(c.params, dy.view(), w.view(), dx.view(), ds.view());
-      kernels::conv2d_weight_gradient(c.params, x.view(), dy.view(), dw.view(), db.view(), ws.view());
-      std::vector<double> all;
-      for (const Tensor& t : {y, dx, dw, db})
-        for (double value : t.to_vector()) all.push_back(value);
-      if (threads == 1) first = all;
-      EXPECT_EQ(all, first) << threads << " threads";
+  for (DType dtype : {DType::f32, DType::bf16})
+    for (const Case& c : cases()) {
+      SCOPED_TRACE(c.name);
+      const Tensor x = random_tensor(c.x, dtype, 1), w = random_tensor(c.w, dtype, 2);
+      const kernels::Conv2dProblem problem{c.params, c.x, c.w, dtype};
+      const Shape ys = kernels::conv2d_output_shape(c.params, c.x, c.w);
+      const Tensor dy = random_tensor(ys, dtype, 3);
+      std::vector<double> first;
+      for (int threads : {1, 2, 3}) {
+        kernels::set_thread_count(threads);
+        const Tensor y = Tensor::empty(ys, dtype), dx = Tensor::empty(c.x, dtype), dw = Tensor::empty(c.w),
+                     db = Tensor::empty({c.w[3]});
+        const Tensor fs = scratch(kernels::conv2d_forward_workspace_bytes(problem));
+        const Tensor ds = scratch(kernels::conv2d_data_gradient_workspace_bytes(problem));
+        const Tensor ws = scratch(kernels::conv2d_weight_gradient_workspace_bytes(problem));
+        kernels::conv2d_forward(c.params, x.view(), w.view(), {}, y.view(), fs.view());
+        kernels::conv2d_data_gradient(c.params, dy.view(), w.view(), dx.view(), ds.view());
+        kernels::conv2d_weight_gradient(c.params, x.view(), dy.view(), dw.view(), db.view(), ws.view());
+        std::vector<double> all;
+        for (const Tensor& t : {y, dx, dw, db})
+          for (double value : t.to_vector()) all.push_back(value);
+        if (threads == 1) first = all;
+        EXPECT_EQ(all, first) << threads << " threads";
+      }
     }
-  }
   kernels::set_thread_count(before);
+}
+
+// A sample's result does not depend on the batch it is in.
+TEST_P(Conv2dTest, ASampleGivesTheSameBitsInEveryBatch) {
+  for (DType dtype : {DType::f32, DType::bf16})
+    for (int64_t side : {4, 7}) {
+      const auto params = Conv2dParams::same(3);
+      const Tensor x = random_tensor({5, side, side, 40}, dtype, 1),
+                   w = random_tensor({3, 3, 40, 33}, dtype, 2);
+      const auto run = [&](const Tensor& input) {
+        const Tensor y = Tensor::empty(input.shape().with(-1, 33), dtype);
+        const Tensor space =
+            scratch(kernels::conv2d_forward_workspace_bytes({params, input.shape(), w.shape(), dtype}));
+        kernels::conv2d_forward(params, input.view(), w.view(), {}, y.view(), space.view());
+        return y;
+      };
+      const Tensor all = run(x);
+      for (int64_t i = 0; i < 5; ++i)
+        EXPECT_EQ(run(x.slice(0, i, i + 1)).to_vector(), all.slice(0, i, i + 1).to_vector()) << i;
+    }
 }
 
 TEST(Conv2d, ShapeErrorsSayWhatWasFound) {

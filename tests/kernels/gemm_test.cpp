@@ -56,7 +56,8 @@ void check_all(DType dtype, double tolerance) {
           const Tensor bias = random_tensor({s.n}, dtype, 3),
                        residual = random_tensor({s.batch, s.m, s.n}, dtype, 4);
           const Tensor c = Tensor::full({s.batch, s.m, s.n}, 77, dtype);
-          const Tensor space = scratch(kernels::gemm_workspace_bytes(params, a.shape(), b.shape()));
+          const Tensor space =
+              scratch(kernels::gemm_workspace_bytes(params, a.shape(), b.shape(), a.dtype()));
           kernels::gemm(params, a.view(), b.view(), {bias.view(), residual.view()}, c.view(), space.view());
           EXPECT_LE(max_error(c, naive(params, a, b, bias, residual)), tolerance);
         }
@@ -72,7 +73,7 @@ TEST_P(GemmTest, StridedSlicesWorkInPlaceOfContiguousMatrices) {
   const Tensor q = qkv.slice(2, 4, 14), k = qkv.slice(2, 24, 34);
   const Tensor whole = Tensor::full({2, 9, 20}, 77), c = whole.slice(2, 5, 14);
   const GemmParams params{.transpose_b = true};
-  const Tensor space = scratch(kernels::gemm_workspace_bytes(params, q.shape(), k.shape()));
+  const Tensor space = scratch(kernels::gemm_workspace_bytes(params, q.shape(), k.shape(), q.dtype()));
   kernels::gemm(params, q.view(), k.view(), {}, c.view(), space.view());
   EXPECT_LE(max_error(c, naive(params, q, k, {}, {})), 3e-6);
   const std::vector<double> all = whole.to_vector();
