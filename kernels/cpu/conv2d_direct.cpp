@@ -3,6 +3,7 @@
 // f64.
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/convolution.h"
+#include "kernels/cpu/outer_bf16.h"
 
 namespace tw::kernels {
 namespace {
@@ -107,6 +108,15 @@ constexpr Conv2dWeightGradient outer(const char* name, const char* (*declines)(c
               }};
 }
 
+// The weight gradient's operands without their data.
+TapOuter bf16_outer(const Conv2dProblem& problem) {
+  View fine, coarse;
+  fine.shape = {problem.x[3]};
+  coarse.shape = {problem.w[3]};
+  fine.dtype = coarse.dtype = problem.dtype;
+  return outer_product(geometry_of(problem), fine, coarse);
+}
+
 }  // namespace
 
 constexpr auto forward = Conv2dPass::forward, data_gradient = Conv2dPass::data_gradient;
@@ -120,6 +130,19 @@ const Conv2dImplementation conv2d_direct[2] = {engine<false, forward>("direct", 
                                                engine<false, data_gradient>("direct", not_for_f64)};
 const Conv2dImplementation conv2d_reference[2] = {definition<forward>(), definition<data_gradient>()};
 
+const Conv2dWeightGradient conv2d_bf16_dot_weight_gradient = {
+    .name = "bf16_dot",
+    .declines = [](const Conv2dProblem& p) { return bf16_outer_declines(bf16_outer(p)); },
+    .scratch_bytes =
+        [](const Conv2dProblem& p) { return bytes_of(bf16_outer_workspace_size(bf16_outer(p))); },
+    .run =
+        [](const Conv2dProblem& p, const View& x, const View& dy, const View& dw, const View& db,
+           void* scratch) {
+          TapOuter product = outer_product(geometry_of(p), x, dy);
+          product.gradient = static_cast<float*>(dw.pointer);
+          product.dense_sum = static_cast<float*>(db.pointer);
+          run_bf16_outer(product, static_cast<float*>(scratch));
+        }};
 const Conv2dWeightGradient conv2d_pointwise_weight_gradient = outer<true>("gemm_1x1", pointwise_declines);
 const Conv2dWeightGradient conv2d_direct_weight_gradient = outer<false>("direct", not_for_f64);
 const Conv2dWeightGradient conv2d_reference_weight_gradient = {

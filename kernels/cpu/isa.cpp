@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 
+#include "kernels/op/implementation.h"
 #include "tensor/error.h"
 
 #if defined(TW_HAS_AVX512_AMX)
@@ -64,6 +66,16 @@ bool runs_here(Isa isa) {
   return isa == Isa::portable;
 }
 
+Bf16Dot dot_of(Isa isa) {
+#if defined(TW_HAS_AVX512_AMX)
+  static const bool fast = fast_vdpbf16ps();
+  if (isa == Isa::avx512_amx) return Bf16Dot::tdpbf16ps;
+  if (isa == Isa::avx512_bf16 && (fast || always_vdpbf16ps)) return Bf16Dot::vdpbf16ps;
+#endif
+  (void)isa;
+  return Bf16Dot::widen;
+}
+
 Isa initial_isa() {
   const std::vector<Isa> supported = supported_isas();
   const char* text = std::getenv("TW_ISA");
@@ -81,8 +93,15 @@ Isa initial_isa() {
   fail("TW_ISA", "'", text, "' is not one of those that run here: ", names);
 }
 
+Isa announced(Isa isa) {
+  if (verbose())
+    std::fprintf(stderr, "instruction set: %s; products of bf16: %s\n", isa_name(isa),
+                 bf16_dot_name(dot_of(isa)));
+  return isa;
+}
+
 std::atomic<Isa>& current() {
-  static std::atomic<Isa> isa{initial_isa()};
+  static std::atomic<Isa> isa{announced(initial_isa())};
   return isa;
 }
 
@@ -108,15 +127,7 @@ const char* bf16_dot_name(Bf16Dot dot) {
   return dot == Bf16Dot::tdpbf16ps ? "TDPBF16PS" : dot == Bf16Dot::vdpbf16ps ? "VDPBF16PS" : "widened to f32";
 }
 
-Bf16Dot bf16_dot() {
-#if defined(TW_HAS_AVX512_AMX)
-  static const bool fast = fast_vdpbf16ps();
-  const Isa isa = active_isa();
-  if (isa == Isa::avx512_amx) return Bf16Dot::tdpbf16ps;
-  if (isa == Isa::avx512_bf16 && (fast || always_vdpbf16ps)) return Bf16Dot::vdpbf16ps;
-#endif
-  return Bf16Dot::widen;
-}
+Bf16Dot bf16_dot() { return dot_of(active_isa()); }
 
 void prefer_vdpbf16ps(bool always) { always_vdpbf16ps = always; }
 
