@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/isa/attention.h"
+#include "kernels/cpu/isa/attention_bf16.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
 #include "kernels/op/profile.h"
@@ -18,6 +19,7 @@ int64_t blocks_of(int64_t t) { return (t + attention_block - 1) / attention_bloc
 // Scratch in bytes. A slot belongs to one thread, the matrices p and ds to one pair of the wave being worked
 // on.
 struct Sizes {
+  bool dot = false;  // the forward pass multiplies bf16 by bf16
   int64_t row, width, pairs, items, slots, columns, rows, forward_slot, backward_slot, matrix, wave;
 
   Sizes(const AttentionParams& params, const Shape& q, const Shape& k, DType dtype) {
@@ -33,6 +35,9 @@ struct Sizes {
     columns = bytes(row * d);
     rows = bytes(std::max(q[1], k[1]) * width);
     forward_slot = columns + rows + bytes(block * (d + row + width));
+    dot = dtype == DType::bf16 && bf16_dot() != Bf16Dot::widen && d % dot_depth == 0;
+    if (dot)
+      forward_slot = round_up(2 * attention_panel_bytes(k[1], d) + attention_scratch_bytes(k[1], d), 64);
     backward_slot = 2 * std::max(columns, rows) + rows + bytes(block * (2 * d + width));
     matrix = bytes(q[1] * row);
     wave = std::min<int64_t>(std::max<int64_t>(1, pairs), thread_count());
@@ -123,8 +128,21 @@ void attention_forward(const AttentionParams& params, const AttentionInputs& in,
       op, [&] { return attention_forward_flops(in.q.shape, in.k.shape); }, in.q, in.k, in.v, o);
   const Sizes sizes(params, in.q.shape, in.k.shape, in.q.dtype);
   char* memory = check_workspace(op, workspace, sizes.forward());
-  const AttentionKernels& kernels = active<AttentionKernels>();
   const int64_t blocks = blocks_of(job.tq);
+  if (sizes.dot) {
+    const AttentionBf16Kernels& kernels = active<AttentionBf16Kernels>();
+    const int64_t panels = attention_panel_bytes(job.tk, job.d) / 2;
+    return for_slots(sizes.slots, sizes.items, [&](int64_t slot, int64_t begin, int64_t end) {
+      uint16_t* k_panels = reinterpret_cast<uint16_t*>(memory + slot * sizes.forward_slot);
+      uint16_t* v_panels = k_panels + panels;
+      for (int64_t item = begin, packed = -1; item < end; ++item) {
+        const int64_t pair = item / blocks;
+        if (pair != packed) kernels.pack(job, packed = pair, k_panels, v_panels);
+        kernels.forward(job, pair, item % blocks, k_panels, v_panels, v_panels + panels);
+      }
+    });
+  }
+  const AttentionKernels& kernels = active<AttentionKernels>();
   for_slots(sizes.slots, sizes.items, [&](int64_t slot, int64_t begin, int64_t end) {
     char* k_columns = memory + slot * sizes.forward_slot;
     char* v_rows = k_columns + sizes.columns;

@@ -90,7 +90,7 @@ struct Case {
 };
 const std::vector<Case> cases = {{1, 1, 1, 1, 1},    {2, 3, 5, 2, 7},    {1, 16, 16, 1, 32},
                                  {2, 33, 65, 3, 20}, {1, 64, 64, 4, 64}, {3, 37, 100, 1, 33},
-                                 {1, 70, 31, 2, 48}};
+                                 {1, 70, 31, 2, 48}, {2, 70, 45, 2, 64}};
 
 double tolerance(DType dtype) { return dtype == DType::f64 ? 1e-13 : dtype == DType::f32 ? 2e-6 : 8e-3; }
 
@@ -111,6 +111,23 @@ TEST_P(AttentionTest, MatchesTheNaiveOpAtOddShapes) {
             << n << " " << tq << " " << tk << " " << heads << " " << d << " " << dtype_name(dtype) << " mask "
             << masked;
       }
+}
+
+// VDPBF16PS is used where it is fast; its results are right on every processor that has it.
+TEST(AttentionBf16Dot, VectorsMatchTheNaiveOp) {
+  const kernels::Isa before = kernels::active_isa();
+  for (kernels::Isa isa : kernels::supported_isas())
+    if (isa == kernels::Isa::avx512_bf16) {
+      kernels::set_active_isa(isa);
+      kernels::prefer_vdpbf16ps(true);
+      const Shape queries{2, 70, 64}, keys{2, 45, 64};
+      const Tensor q = random_tensor(queries, DType::bf16, 1, 2), k = random_tensor(keys, DType::bf16, 2, 2),
+                   v = random_tensor(keys, DType::bf16, 3), mask = random_mask({70, 45}, 4);
+      EXPECT_LE(max_error(run({.heads = 2}, q, k, v, mask).o, naive({.heads = 2}, q, k, v, mask)),
+                tolerance(DType::bf16));
+      kernels::prefer_vdpbf16ps(false);
+    }
+  kernels::set_active_isa(before);
 }
 
 // The f64 gradients themselves are checked by finite differences.

@@ -166,7 +166,7 @@ TEST_P(Conv2dTest, EveryImplementationAddsTheTerms) {
   for (const Case& c : cases())
     for (DType dtype : {DType::f32, DType::bf16}) {
       SCOPED_TRACE(c.name);
-      const Tensor x = random_tensor(c.x, dtype, 1), w = random_tensor(c.w, DType::f32, 2);
+      const Tensor x = random_tensor(c.x, dtype, 1), w = random_tensor(c.w, dtype, 2);
       const kernels::Conv2dProblem problem{c.params, c.x, c.w, dtype};
       const Shape ys = kernels::conv2d_output_shape(c.params, c.x, c.w);
       const Tensor bias = random_tensor({ys[3]}, DType::f32, 4),

@@ -99,6 +99,11 @@ struct Vec {
     if constexpr (std::is_same_v<To, T>) {
       std::memcpy(to, &native, sizeof native);
     } else if constexpr (std::is_same_v<To, bf16> && std::is_same_v<T, float>) {
+#if defined(__AVX512BF16__)
+      const auto rounded_to_even = _mm512_cvtneps_pbh(native);  // takes subnormal numbers for zero
+      std::memcpy(static_cast<void*>(to), &rounded_to_even, sizeof rounded_to_even);
+      return;
+#endif
       // Round to nearest even; NaN keeps a set mantissa bit.
       typedef uint16_t Half __attribute__((vector_size(TW_VECTOR_BYTES / 2)));
       typedef uint32_t Wide __attribute__((vector_size(TW_VECTOR_BYTES)));
