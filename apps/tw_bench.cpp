@@ -31,11 +31,9 @@ struct Settings {
   bool interactive = false;
 };
 
-// Sampling: the first step packs the weights, the second records the memory plan, the third replays it.
-int64_t warm_up(const Settings& settings) {
-  if (settings.what == "convs") return 1;
-  return settings.job.mode == "train" ? 2 : 3;
-}
+// The first step fills caches, such as packed weights, the second records the memory plan, the third replays
+// it.
+int64_t warm_up(const Settings& settings) { return settings.what == "convs" ? 1 : 3; }
 
 Json time_network(const Settings& settings, int64_t batch, tw::Profiling& profiling) {
   const size_t program = tw::resident_bytes();

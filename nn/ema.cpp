@@ -21,6 +21,7 @@ double EmaSettings::at(int64_t updates) const {
 }
 
 Ema::Ema(const Module& module, const EmaSettings& settings) : settings_(settings) {
+  const AllocatorScope scope(system_allocator());  // the averages live as long as the parameters
   for (const Parameter& parameter : module.parameters())
     averages_.emplace_back(parameter.name, parameter.value.value().clone());
 }

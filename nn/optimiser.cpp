@@ -21,6 +21,7 @@ double global_gradient_norm(const std::vector<Var>& parameters) {
 }
 
 Optimiser::Optimiser(const Module& module, const OptimiserSettings& settings) : settings_(settings) {
+  const AllocatorScope scope(system_allocator());  // the state lives as long as the parameters
   for (const Parameter& parameter : module.parameters()) {
     const Tensor& value = parameter.value.value();
     slots_.push_back({parameter.name, parameter.value, Tensor::zeros(value.shape(), value.dtype()),

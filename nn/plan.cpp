@@ -9,13 +9,13 @@ Plan::Plan(const UNet& network, const std::vector<float>& timesteps, const Tenso
 
 Tensor Plan::evaluate(const Tensor& x, int64_t row) {
   const NoGrad no_grad;
-  if (evaluations_ == 0) shape_ = x.shape();
+  if (shape_ == Shape()) shape_ = x.shape();
   check(x.shape() == shape_, "plan", "was made for x of ", shape_, ", found ", x.shape());
-  if (evaluations_++ == 0) return network_.forward(x, times_, row).value();  // packs weights and fills caches
-  const AllocatorScope allocator(arena_);
-  PlannedStep step(*arena_);
-  Tensor y = network_.forward(x, times_, row).value();
-  step.finish();
+  Tensor y;
+  loop_.step([&] {
+    y = network_.forward(x, times_, row).value();
+    return true;
+  });
   return y;
 }
 

@@ -32,13 +32,12 @@ class Plan {
 
   const TimeTable& times() const { return times_; }
   // The memory of an evaluation; complete after two.
-  const PlannedArena& arena() const { return *arena_; }
+  const PlannedArena& arena() const { return loop_.arena(); }
 
  private:
   const UNet& network_;
   TimeTable times_;
-  std::shared_ptr<PlannedArena> arena_ = std::make_shared<PlannedArena>();
-  int64_t evaluations_ = 0;
+  PlannedLoop loop_;
   Shape shape_;
 };
 

@@ -171,7 +171,7 @@ struct PlannedArena::State {
 };
 
 PlannedArena::PlannedArena(std::shared_ptr<Allocator> below) : state_(std::make_unique<State>()) {
-  state_->below = below ? std::move(below) : std::shared_ptr<Allocator>(default_pool());
+  state_->below = below ? std::move(below) : system_allocator();
 }
 
 PlannedArena::~PlannedArena() {
@@ -265,6 +265,17 @@ void PlannedArena::release(void* pointer, size_t bytes) noexcept {
     }
   }
   state.below->release(pointer, bytes);
+}
+
+void PlannedLoop::step(const std::function<bool()>& body) {
+  if (first_) {
+    const AllocatorScope unplanned(system_allocator());
+    if (body()) first_ = false;
+    return;
+  }
+  const AllocatorScope allocator(arena_);
+  PlannedStep planned(*arena_);
+  if (body()) planned.finish();
 }
 
 Device PlannedArena::device() const { return state_->below->device(); }

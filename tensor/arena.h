@@ -15,8 +15,10 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tensor/dtype.h"
@@ -46,7 +48,8 @@ size_t plan_offsets(std::vector<PlanRow>& rows);
 class PlannedArena : public Allocator {
  public:
   // Recorded steps, what outlives its step, and the arena itself come from `below`.
-  explicit PlannedArena(std::shared_ptr<Allocator> below = nullptr /* the default pool */);
+  // (A pool below would keep the blocks of the recorded step beside the arena.)
+  explicit PlannedArena(std::shared_ptr<Allocator> below = nullptr /* the system */);
   ~PlannedArena() override;
 
   void begin_step();
@@ -72,6 +75,23 @@ class PlannedArena : public Allocator {
  private:
   struct State;
   std::unique_ptr<State> state_;
+};
+
+// The memory of a loop, step after step. The first step fills caches, such as packed weights: its memory
+// comes from the system, which holds no more than what is alive at once. The second is recorded, later ones
+// are replayed.
+class PlannedLoop {
+ public:
+  explicit PlannedLoop(std::shared_ptr<PlannedArena> arena = std::make_shared<PlannedArena>())
+      : arena_(std::move(arena)) {}
+  // Runs `body` with the calling thread's tensors in the arena. If it returns false, the step was cut short:
+  // it is not compared with the recorded one, or is not the recorded one.
+  void step(const std::function<bool()>& body);
+  const PlannedArena& arena() const { return *arena_; }
+
+ private:
+  std::shared_ptr<PlannedArena> arena_;
+  bool first_ = true;
 };
 
 // A step that is cancelled when an exception leaves it.

@@ -11,6 +11,7 @@
 #include "diffusion/sampler/ddpm.h"
 #include "diffusion/timesteps.h"
 #include "nn/optimiser.h"
+#include "tensor/arena.h"
 #include "tensor/error.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/random.h"
@@ -68,12 +69,16 @@ void run_training(UNet& network, int64_t batch, Pace& pace) {
   const Tensor images =
       random_normal(image_shape(network.config()), first_seeds(batch), 0, Purpose::measurement);
   uint64_t step = 0;
+  PlannedLoop memory;
   pace.start();
   do {
-    const NoisedBatch noised = noise_batch(schedule, {}, images, 0, step);
-    network.set_dropout_key(0, step++);
-    backward(training_loss(noised, network.forward(noised.x_t, noised.timesteps)).loss);
-    optimiser.step(2e-4);
+    memory.step([&] {
+      const NoisedBatch noised = noise_batch(schedule, {}, images, 0, step);
+      network.set_dropout_key(0, step++);
+      backward(training_loss(noised, network.forward(noised.x_t, noised.timesteps)).loss);
+      optimiser.step(2e-4);
+      return true;
+    });
   } while (pace.step_done());
 }
 

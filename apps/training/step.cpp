@@ -2,17 +2,22 @@
 
 #include <cmath>
 
+#include "tensor/pool.h"
+
 namespace tw {
 
-StepReport training_step(const TrainingState& state, int64_t step, double lr) {
+namespace {
+
+// False if the step has to be left out because the loss is not finite.
+bool forward_backward_update(TrainingState& state, int64_t step, double lr, StepReport& report) {
   const TrainingSettings& settings = state.settings;
   const double share = 1.0 / static_cast<double>(settings.accumulate);
-  StepReport report;
-
-  state.network.clear_gradients();
   for (int64_t micro = 0; micro < settings.accumulate; ++micro) {
     // 1. Images, and one timestep and one noise for each.
-    const ImageBatch batch = state.reader.read(step, micro);
+    const ImageBatch batch = [&] {
+      const AllocatorScope unplanned(default_pool());  // a data set may keep what it reads
+      return state.reader.read(step, micro);
+    }();
     const NoisedBatch noised =
         noise_batch(state.schedule, state.objective, batch.images, settings.seed, static_cast<uint64_t>(step),
                     static_cast<uint64_t>(micro * settings.batch));
@@ -28,10 +33,19 @@ StepReport training_step(const TrainingState& state, int64_t step, double lr) {
 
   // 4. New weights and their moving average, in one pass over memory.
   report.finite = std::isfinite(report.loss);
-  if (!report.finite) return report;
+  if (!report.finite) return false;
   const Optimiser::Report update = state.optimiser.step(lr, share, &state.ema);
   report.gradient_norm = update.gradient_norm;
   report.finite = update.finite;
+  return true;
+}
+
+}  // namespace
+
+StepReport training_step(TrainingState& state, int64_t step, double lr) {
+  StepReport report;
+  state.network.clear_gradients();
+  state.memory.step([&] { return forward_backward_update(state, step, lr, report); });
   return report;
 }
 

@@ -11,6 +11,7 @@
 #include "nn/ema.h"
 #include "nn/optimiser.h"
 #include "nn/unet/unet.h"
+#include "tensor/arena.h"
 
 namespace tw {
 
@@ -35,8 +36,9 @@ struct TrainingState {
   ObjectiveParams objective;
   BatchReader& reader;
   const TrainingSettings& settings;
+  PlannedLoop memory = PlannedLoop();  // of forward, backward and update: the same allocations in every step
 };
 
-StepReport training_step(const TrainingState& state, int64_t step, double lr);
+StepReport training_step(TrainingState& state, int64_t step, double lr);
 
 }  // namespace tw

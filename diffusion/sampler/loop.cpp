@@ -18,12 +18,11 @@ std::vector<int64_t> SamplerTable::timesteps() const {
 }
 
 std::function<void(const std::function<void()>& body)> planned_steps(std::shared_ptr<PlannedArena> arena) {
-  return [arena = std::move(arena), first = true](const std::function<void()>& body) mutable {
-    if (std::exchange(first, false)) return body();
-    const AllocatorScope allocator(arena);
-    PlannedStep step(*arena);
-    body();
-    step.finish();
+  return [loop = PlannedLoop(std::move(arena))](const std::function<void()>& body) mutable {
+    loop.step([&] {
+      body();
+      return true;
+    });
   };
 }
 

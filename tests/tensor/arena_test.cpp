@@ -273,5 +273,29 @@ TEST_F(ArenaTest, StepsDoNotNest) {
   arena_->end_step();
 }
 
+TEST(PlannedLoop, PlansFromTheSecondStepOnAndForgivesAStepCutShort) {
+  const auto below = std::make_shared<CountingAllocator>();
+  PlannedLoop loop(std::make_shared<PlannedArena>(below));
+  const void* address = nullptr;
+  for (int step = 0; step < 7; ++step) {
+    const int before = below->allocations;
+    const bool cut = step == 1 || step == 4;  // the first in place of the recorded step
+    loop.step([&] {
+      const Tensor a = Tensor::empty({100});
+      if (cut) return false;
+      const Tensor b = Tensor::empty({50});
+      if (step == 3) address = a.view().pointer;
+      if (step > 3) {
+        EXPECT_EQ(a.view().pointer, address) << "step " << step;
+      }
+      return true;
+    });
+    EXPECT_EQ(loop.arena().planned(), step >= 2) << "step " << step;
+    if (step == 0 || step > 3) {
+      EXPECT_EQ(below->allocations, before) << "step " << step;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tw
