@@ -9,6 +9,7 @@
 #include "apps/image/read_image.h"
 #include "apps/sampling/diffusion_model.h"
 #include "apps/sampling/draw.h"
+#include "autograd/saved_log.h"
 #include "nn/unet/config_json.h"
 #include "nn/unet/cost.h"
 #include "tensor/error.h"
@@ -89,8 +90,28 @@ void print_plan(const tw::DiffusionModel& model, int64_t batch) {
   std::cout << std::flush << settings.arena->plan_table();
 }
 
-void inspect_model(const fs::path& folder, bool plan, int64_t batch, const std::string& precision) {
-  const tw::DiffusionModel model =
+// What one evaluation keeps for a backward pass: with frozen weights, to the image alone, or to the weights
+// too.
+void print_tape(tw::DiffusionModel& model, int64_t batch, bool training) {
+  const tw::UNetConfig& config = model.network->config();
+  std::vector<tw::Tensor> parameters;
+  for (const tw::Parameter& parameter : model.network->parameters())
+    parameters.push_back(parameter.value.value());
+  model.network->freeze(!training);
+  const tw::Var x = tw::Var::leaf(
+      tw::Tensor::zeros({batch, config.resolution, config.resolution, config.in_channels}), !training);
+  tw::SavedLog log;
+  const tw::Var y = model.network->forward(x, tw::Tensor::zeros({batch}));
+  model.network->freeze();
+  std::printf("\nkept for the backward pass of %s, batch %lld:\n",
+              training ? "a training step" : "guided sampling (frozen weights)",
+              static_cast<long long>(batch));
+  std::cout << std::flush << log.table(parameters);
+}
+
+void inspect_model(const fs::path& folder, bool plan, const std::string& tape, int64_t batch,
+                   const std::string& precision) {
+  tw::DiffusionModel model =
       tw::load_diffusion_model(folder, precision == "bf16" ? tw::DType::bf16 : tw::DType::f32);
   std::cout << "network " << nlohmann::ordered_json::parse(tw::to_json(model.network->config())).dump(2)
             << "\n"
@@ -112,17 +133,19 @@ void inspect_model(const fs::path& folder, bool plan, int64_t batch, const std::
               with_commas(tw::unet_cost(model.network->config()).multiply_adds).c_str());
   std::printf("weights hash           %s\n", model.hash.c_str());
   if (plan) print_plan(model, batch);
+  if (!tape.empty()) print_tape(model, batch, tape == "training");
 }
 
 int inspect(int argc, char** argv) {
-  std::string what, precision = "f32";
+  std::string what, precision = "f32", tape;
   bool plan = false, list = false;
   int64_t batch = 1;
   tw::Options options("tw-inspect", "Says what a model folder, safetensors, npy, npz or image file holds.");
   options.add("what", what, "model folder or file", "FILE|DIR");
   options.add("--plan", plan, "also plan the memory of a sampling step and print it");
-  options.add("--batch", batch, "images at once, for --plan");
-  options.add_choice("--precision", precision, {"f32", "bf16"}, "of weights and activations, for --plan");
+  options.add_choice("--tape", tape, {"guided", "training"}, "also print what is kept for a backward pass");
+  options.add("--batch", batch, "images at once, for --plan and --tape");
+  options.add_choice("--precision", precision, {"f32", "bf16"}, "of weights and activations");
   options.add("--list", list, "the presets of tw-train --model");
   if (!options.parse(argc, argv)) return tw::exit_ok;
   tw::check(batch >= 1 && batch <= 4096, "--batch", "must lie between 1 and 4096, got ", batch);
@@ -137,10 +160,10 @@ int inspect(int argc, char** argv) {
   }
   options.require("what");
   if (fs::is_directory(what)) {
-    inspect_model(what, plan, batch, precision);
+    inspect_model(what, plan, tape, batch, precision);
     return tw::exit_ok;
   }
-  if (plan) tw::fail("--plan", "needs a model folder, ", what, " is none");
+  if (plan || !tape.empty()) tw::fail(plan ? "--plan" : "--tape", "needs a model folder, ", what, " is none");
   if (!fs::exists(what)) tw::fail_data(what, "does not exist");
   if (what.ends_with(".npy") || what.ends_with(".npz"))
     inspect_array(what);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "autograd/saved_log.h"
 #include "autograd/tape.h"
 #include "tensor/error.h"
 
@@ -78,6 +79,7 @@ bool wants_gradient(const std::vector<Var>& inputs) {
 }
 
 Var record(const char* op, Tensor y, std::vector<Var> inputs, Backward backward) {
+  claim_saved(op);
   return Tape::record(op, std::move(y), inputs, std::move(backward));
 }
 

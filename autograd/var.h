@@ -57,11 +57,12 @@ class Var {
   std::shared_ptr<State> state_;
 };
 
-// A tensor kept for the backward pass. get() throws if it was changed in place since.
+// A tensor kept for the backward pass. get() throws if it was changed in place since. A SavedLog lists what
+// is kept (saved_log.h).
 class Saved {
  public:
   Saved() = default;
-  explicit Saved(const Tensor& value) : value_(value), version_(value.version()) {}
+  explicit Saved(const Tensor& value);
   explicit Saved(const Var& var) : Saved(var.value()) {}
   const Tensor& get() const;
 

@@ -49,13 +49,13 @@ Var attention(const Var& q, const Var& k, const Var& v, const kernels::Attention
   return record(
       "attention", forward.o, {q, k, v},
       [params, q = Saved(q), k = Saved(k), v = Saved(v), mask = mask.defined() ? Saved(mask) : Saved(),
-       log_sum_exp = forward.log_sum_exp](const Tensor& d_o, Gradients& grads) {
+       log_sum_exp = Saved(forward.log_sum_exp)](const Tensor& d_o, Gradients& grads) {
         const Tensor inputs[3] = {q.get(), k.get(), v.get()};
         Tensor gradients[3];
         for (int i = 0; i < 3; ++i)
           if (grads.wanted(i)) gradients[i] = Tensor::empty(inputs[i].shape(), d_o.dtype());
         run_backward(params, {inputs[0].view(), inputs[1].view(), inputs[2].view(), mask.get().view()},
-                     log_sum_exp, d_o, {gradients[0].view(), gradients[1].view(), gradients[2].view()});
+                     log_sum_exp.get(), d_o, {gradients[0].view(), gradients[1].view(), gradients[2].view()});
         for (int i = 0; i < 3; ++i)
           if (gradients[i].defined()) grads.add(i, gradients[i]);
       });
@@ -72,12 +72,12 @@ Var attention_packed(const Var& qkv, const kernels::AttentionParams& params) {
   Forward forward = run_forward(params, part(value, 0), part(value, 1), part(value, 2), {});
   if (!wants_gradient({qkv})) return Var(forward.o);
   return record("attention", forward.o, {qkv},
-                [params, part, qkv = Saved(qkv), log_sum_exp = forward.log_sum_exp](const Tensor& d_o,
-                                                                                    Gradients& grads) {
+                [params, part, qkv = Saved(qkv), log_sum_exp = Saved(forward.log_sum_exp)](const Tensor& d_o,
+                                                                                           Gradients& grads) {
                   const Tensor& in = qkv.get();
                   const Tensor d_qkv = Tensor::empty(in.shape(), in.dtype());
                   run_backward(params, {part(in, 0).view(), part(in, 1).view(), part(in, 2).view(), {}},
-                               log_sum_exp, d_o,
+                               log_sum_exp.get(), d_o,
                                {part(d_qkv, 0).view(), part(d_qkv, 1).view(), part(d_qkv, 2).view()});
                   grads.add(0, d_qkv);
                 });

@@ -22,8 +22,7 @@ Saved save(const Var& var) { return var.defined() ? Saved(var) : Saved(); }
 // What backward needs: the inputs and two moments a group.
 struct Kept {
   kernels::GroupNormParams params;
-  Tensor mean, rstd;
-  Saved x, gamma, beta, scale_shift, rest;
+  Saved mean, rstd, x, gamma, beta, scale_shift, rest;
 
   kernels::GroupNormInputs inputs() const {
     return {x.get().view(), gamma.get().view(), beta.get().view(), scale_shift.get().view(),
@@ -32,7 +31,7 @@ struct Kept {
 };
 
 void backward_of(const Kept& kept, const Tensor& dy, Gradients& grads) {
-  const DType moments = kept.mean.dtype();
+  const DType moments = kept.mean.get().dtype();
   const auto like = [&](bool wanted, const Saved& input, bool moment) {
     const Tensor& t = input.get();
     return wanted ? Tensor::empty(t.shape(), moment ? moments : t.dtype()) : Tensor();
@@ -43,7 +42,7 @@ void backward_of(const Kept& kept, const Tensor& dy, Gradients& grads) {
   const Tensor dbeta = like(grads.wanted(2), kept.beta, true);
   const Tensor dscale_shift = like(grads.wanted(3), kept.scale_shift, false);
   kernels::group_norm_silu_backward(
-      kept.params, kept.inputs(), kept.mean.view(), kept.rstd.view(), dy.view(),
+      kept.params, kept.inputs(), kept.mean.get().view(), kept.rstd.get().view(), dy.view(),
       {dx.view(), dgamma.view(), dbeta.view(), dscale_shift.view(), drest.view()},
       workspace_for(kept.params, dy.shape(), dy.dtype()).view());
   if (dx.defined()) grads.add(0, dx);
@@ -70,8 +69,8 @@ Var group_norm(const Var& x, const Var& gamma, const Var& beta, const kernels::G
   if (!wants_gradient(inputs)) return Var(y);
   return record(
       "group_norm", y, inputs,
-      [kept = Kept{params, mean, rstd, Saved(x), save(gamma), save(beta), save(scale_shift), save(rest)}](
-          const Tensor& dy, Gradients& grads) { backward_of(kept, dy, grads); });
+      [kept = Kept{params, Saved(mean), Saved(rstd), Saved(x), save(gamma), save(beta), save(scale_shift),
+                   save(rest)}](const Tensor& dy, Gradients& grads) { backward_of(kept, dy, grads); });
 }
 
 Var group_norm_composed(const Var& x, const Var& gamma, const Var& beta,
