@@ -161,38 +161,38 @@ TEST_P(Conv2dTest, NothingIsWrittenOutsideOfTheBuffers) {
     }
 }
 
-// Bias, time embedding and residual of every implementation against the definition's.
+// Bias, time embedding and residual of every implementation against the definition's in f64.
 TEST_P(Conv2dTest, EveryImplementationAddsTheTerms) {
   for (const Case& c : cases())
-    for (DType dtype : {DType::f32, DType::bf16}) {
-      SCOPED_TRACE(c.name);
-      const Tensor x = random_tensor(c.x, dtype, 1), w = random_tensor(c.w, dtype, 2);
-      const kernels::Conv2dProblem problem{c.params, c.x, c.w, dtype};
-      const Shape ys = kernels::conv2d_output_shape(c.params, c.x, c.w);
-      const Tensor bias = random_tensor({ys[3]}, DType::f32, 4),
-                   temb = random_tensor({ys[0], ys[3]}, DType::f32, 5),
-                   residual = random_tensor(ys, dtype, 6);
-      const auto result = [&](const kernels::Conv2dImplementation& implementation, const View& t) {
-        const Tensor y = Tensor::full(ys, 77, dtype);
-        const Tensor packed = scratch(implementation.packed_bytes(problem)),
-                     space = scratch(implementation.scratch_bytes(problem));
-        implementation.pack(problem, w.view(), packed.view().pointer);
-        implementation.run(problem, x.view(), w.view(), {bias.view(), t, residual.view()}, y.view(),
-                           packed.view().pointer, space.view().pointer);
-        return y;
-      };
-      const auto implementations = kernels::conv2d_implementations(Conv2dPass::forward);
-      for (const View& t : {View{}, temb.view()}) {
-        kernels::Conv2dProblem with = problem;
-        with.temb = bool(t);
-        const Tensor expected = result(implementations.back(), t);
+    for (DType dtype : {DType::f32, DType::bf16})
+      for (bool with_temb : {false, true}) {
+        SCOPED_TRACE(c.name);
+        const Shape ys = kernels::conv2d_output_shape(c.params, c.x, c.w);
+        const Tensor x = random_tensor(c.x, dtype, 1), w = random_tensor(c.w, dtype, 2),
+                     bias = random_tensor({ys[3]}, DType::f32, 4),
+                     temb = random_tensor({ys[0], ys[3]}, DType::f32, 5),
+                     residual = random_tensor(ys, dtype, 6);
+        const auto result = [&](const kernels::Conv2dImplementation& implementation, DType activation,
+                                DType weight) {
+          const kernels::Conv2dProblem problem{c.params, c.x, c.w, activation, with_temb};
+          const Tensor y = Tensor::full(ys, 77, activation), xs = x.to(activation), ws = w.to(weight),
+                       bs = bias.to(weight), ts = temb.to(weight), rs = residual.to(activation);
+          const Tensor packed = scratch(implementation.packed_bytes(problem)),
+                       space = scratch(implementation.scratch_bytes(problem));
+          implementation.pack(problem, ws.view(), packed.view().pointer);
+          implementation.run(problem, xs.view(), ws.view(),
+                             {bs.view(), with_temb ? ts.view() : View{}, rs.view()}, y.view(),
+                             packed.view().pointer, space.view().pointer);
+          return y;
+        };
+        const auto implementations = kernels::conv2d_implementations(Conv2dPass::forward);
+        const Tensor expected = result(implementations.back(), DType::f64, DType::f64);
         for (const auto& implementation : implementations) {
-          if (implementation.declines(with)) continue;
+          if (implementation.declines({c.params, c.x, c.w, dtype, with_temb})) continue;
           SCOPED_TRACE(implementation.name);
-          EXPECT_LE(max_error(result(implementation, t), expected), tolerance(dtype));
+          EXPECT_LE(max_error(result(implementation, dtype, dtype), expected), tolerance(dtype));
         }
       }
-    }
 }
 
 TEST_P(Conv2dTest, TheResidualMayBeTheResult) {
