@@ -1,4 +1,5 @@
-// The channels of one operand are shared by the threads, each of which copies what it multiplies.
+// The channels of one operand are shared by the threads, each of which copies what it multiplies. A gradient
+// of a single block is summed in up to four groups of positions instead, however many threads there are.
 #include "kernels/cpu/outer_bf16.h"
 
 #include <algorithm>
@@ -19,7 +20,7 @@ int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 struct Partition {
   int64_t chunk;  // positions
-  int64_t rows, columns, slots = 1;
+  int64_t rows, columns, slots = 1, groups = 1;
   bool share_rows = true;
 
   Partition(const TapOuter& g, const FlatGrid& flat) {
@@ -29,12 +30,17 @@ struct Partition {
     chunk = std::clamp<int64_t>(chunk_elements / position / 32, 8, 32) * 32;
     chunk = std::min(chunk, round_up(flat.positions, 32));
     if (flat.positions * g.taps() * g.gathered_channels * g.dense_channels < serial_below) return;
+    if (rows == 1 && columns == 1) {
+      groups = slots = std::min<int64_t>(4, ceil_div(flat.positions, chunk));
+      return;
+    }
     // Transposing the rows costs more than pairing the columns.
     share_rows = rows >= thread_count() || rows >= columns;
     slots = std::min<int64_t>(thread_count(), share_rows ? rows : columns);
   }
   OuterBlocks blocks(int64_t slot) const {
     OuterBlocks b{0, rows, 0, columns};
+    if (groups > 1) return b;
     (share_rows ? b.row_begin : b.column_begin) = (share_rows ? rows : columns) * slot / slots;
     (share_rows ? b.row_end : b.column_end) = (share_rows ? rows : columns) * (slot + 1) / slots;
     return b;
@@ -48,6 +54,11 @@ struct Partition {
     return row_elements(flat) + most * outer_block * chunk;
   }
 };
+
+int64_t gradient_size(const TapOuter& g) { return g.taps() * g.gathered_channels * g.dense_channels; }
+
+// Floats of one group's gradient and bias gradient.
+int64_t group_size(const TapOuter& g) { return round_up(gradient_size(g) + g.dense_channels, 16); }
 
 bool empty(const TapOuter& g) {
   return g.slices() * g.axes[1].grid * g.axes[2].grid * g.gathered_channels * g.dense_channels == 0;
@@ -74,33 +85,50 @@ int64_t bf16_outer_workspace_size(const TapOuter& g) {
   if (empty(g)) return 0;
   const FlatGrid flat = grid_of(g);
   const Partition p(g, flat);
-  return p.slots * p.slot_elements(flat) / 2;
+  return p.slots * p.slot_elements(flat) / 2 + (p.groups > 1 ? p.groups * group_size(g) : 0);
 }
 
 void run_bf16_outer(const TapOuter& g, float* workspace) {
   if (empty(g)) {
-    std::memset(g.gradient, 0,
-                static_cast<size_t>(g.taps() * g.gathered_channels * g.dense_channels) * sizeof(float));
+    std::memset(g.gradient, 0, static_cast<size_t>(gradient_size(g)) * sizeof(float));
     if (g.dense_sum) std::memset(g.dense_sum, 0, static_cast<size_t>(g.dense_channels) * sizeof(float));
     return;
   }
   const auto& kernels = active<TapOuterBf16Kernels>();
   const FlatGrid flat = grid_of(g);
   const Partition p(g, flat);
+  const int64_t chunks = ceil_div(flat.positions, p.chunk);
+  float* parts = workspace + p.slots * p.slot_elements(flat) / 2;
   parallel_for(p.slots, 1, [&](int64_t slot_begin, int64_t slot_end) {
     for (int64_t slot = slot_begin; slot < slot_end; ++slot) {
       const OuterBlocks blocks = p.blocks(slot);
       uint16_t* rows = reinterpret_cast<uint16_t*>(workspace) + slot * p.slot_elements(flat);
       uint16_t* columns = rows + p.row_elements(flat);
-      const bool sum = g.dense_sum && (!p.share_rows || slot == 0);
-      for (int64_t first = 0; first < flat.positions; first += p.chunk) {
+      TapOuter part = g;
+      int64_t begin = 0, end = chunks;
+      if (p.groups > 1) {
+        begin = chunks * slot / p.groups, end = chunks * (slot + 1) / p.groups;
+        part.gradient = parts + slot * group_size(g);
+        if (g.dense_sum) part.dense_sum = part.gradient + gradient_size(g);
+      }
+      const bool sum = g.dense_sum && (p.groups > 1 || !p.share_rows || slot == 0);
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t first = i * p.chunk;
         const OuterPositions positions{first, std::min(p.chunk, round_up(flat.positions - first, 32))};
-        kernels.pack_rows(g, flat, positions, blocks, rows);
-        kernels.pack_columns(g, flat, positions, blocks, columns, sum, first == 0);
-        kernels.multiply(g, flat, positions, blocks, rows, columns, first == 0);
+        kernels.pack_rows(part, flat, positions, blocks, rows);
+        kernels.pack_columns(part, flat, positions, blocks, columns, sum, i == begin);
+        kernels.multiply(part, flat, positions, blocks, rows, columns, i == begin);
       }
     }
   });
+  if (p.groups == 1) return;
+  const auto add = [&](const float* from, int64_t count, float* to) {
+    std::memcpy(to, from, static_cast<size_t>(count) * sizeof *to);
+    for (int64_t group = 1; group < p.groups; ++group)
+      for (int64_t i = 0; i < count; ++i) to[i] += from[group * group_size(g) + i];
+  };
+  add(parts, gradient_size(g), g.gradient);
+  if (g.dense_sum) add(parts + gradient_size(g), g.dense_channels, g.dense_sum);
 }
 
 }  // namespace tw::kernels

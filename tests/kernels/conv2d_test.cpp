@@ -49,6 +49,7 @@ std::vector<Case> cases() {
       {"row cut into pieces", {1, 1, 2100, 3}, {1, 3, 3, 5}, {.pad_left = 1, .pad_right = 1}},
       {"many small maps", {40, 6, 6, 4}, {3, 3, 4, 5}, Conv2dParams::same(3)},
       {"wide enough for Winograd", {1, 12, 11, 32}, {3, 3, 32, 32}, Conv2dParams::same(3)},
+      {"several groups of positions", {5, 16, 16, 20}, {3, 3, 20, 24}, Conv2dParams::same(3)},
       {"64 channels", {1, 3, 4, 64}, {3, 3, 64, 64}, Conv2dParams::same(3)},
   };
 }
