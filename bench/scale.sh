@@ -15,13 +15,13 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 point() {  # mode batch resolution threads
-  ${RUN_PREFIX:-} "$bin/tw-bench" net --mode "$1" --batch "$2" --resolution "$3" --threads "$4" --repeat 3 \
+  ${RUN_PREFIX:-} "$bin/tw-bench" net --mode "$1" --batch "$2" --resolution "$3" --threads "$4" --repeat 2 \
     --json "$work/$1-$2-$3-$4.json" >/dev/null
   echo "$1, batch $2, $3 x $3, $4 threads" >&2
 }
 if [ "${1:-}" != --plot-only ]; then
   for mode in sample dps train; do
-    for batch in 1 2 4 8 16 32 64; do point $mode $batch 32 "$all"; done
+    for batch in 1 4 16 64; do point $mode $batch 32 "$all"; done
     for resolution in 64 128 256; do point $mode 1 $resolution "$all"; done
   done
   for batch in 1 4 16 64; do point sample $batch 32 1; done
