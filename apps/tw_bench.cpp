@@ -12,6 +12,7 @@
 #include "apps/cli/profiling.h"
 #include "apps/cli/run_main.h"
 #include "apps/cli/version.h"
+#include "kernels/cpu/exact.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/machine_rates.h"
 #include "kernels/cpu/thread_pool.h"
@@ -28,6 +29,7 @@ struct Settings {
   tw::NetworkJob job;
   std::vector<int64_t> batches{1, 4, 16};
   int64_t repeat = 5, threads = 0;
+  bool exact = false;
   bool interactive = false;
 };
 
@@ -118,6 +120,7 @@ int bench(int argc, char** argv) {
   options.add("--list", settings.list, "the convolutions of convs, or the rows of plot", "FILE.json");
   options.add("--inputs", settings.inputs, "x, t and v of check", "FILE.safetensors");
   options.add("--outputs", settings.outputs, "results of check; the folder of plot", "FILE");
+  options.add("--exact", settings.exact, "no Winograd convolution: slower, errors a few times smaller");
   options.add("--threads", settings.threads, "threads; 0: as many as processors");
   options.add("--json", settings.json, "write the results to this file", "FILE");
   tw::Profiling profiling;
@@ -133,10 +136,12 @@ int bench(int argc, char** argv) {
     tw::check(batch >= 1 && batch <= 4096, "--batch", "must lie between 1 and 4096, got ", batch);
   tw::check(!settings.interactive || settings.what == "convs" || settings.batches.size() == 1, "--batch",
             "must be one size with --interactive");
+  if (settings.exact) tw::kernels::set_exact(true);
   if (settings.threads > 0) tw::kernels::set_thread_count(static_cast<int>(settings.threads));
 
   Json result{{"program", "tweedie " + tw::version_text()},
               {"threads", tw::kernels::thread_count()},
+              {"exact", tw::kernels::exact()},
               {"build", tw::build_description()}};
   profiling.begin();
   if (settings.what == "net") {

@@ -4,6 +4,7 @@
 #include "apps/cli/run_main.h"
 #include "apps/sampling/diffusion_model.h"
 #include "diffusion/noise.h"
+#include "kernels/cpu/exact.h"
 #include "kernels/cpu/thread_pool.h"
 #include "tensor/error.h"
 #include "tensor/io/safetensors.h"
@@ -12,6 +13,7 @@ namespace {
 
 int evaluate(int argc, char** argv) {
   std::string model, in, out, precision = "f32";
+  bool exact = false;
   int64_t threads = 0;
   tw::Options options("tw-eval", "Evaluates a network once: reads x and t (and labels), writes y.");
   options.add("--model", model, "model folder, or a diffusers folder", "DIR");
@@ -19,12 +21,14 @@ int evaluate(int argc, char** argv) {
               "FILE.safetensors");
   options.add("--out", out, "y (n, c, h, w) is written here", "FILE.safetensors");
   options.add_choice("--precision", precision, {"f32", "bf16"}, "of weights and activations");
+  options.add("--exact", exact, "no Winograd convolution: slower, errors a few times smaller");
   options.add("--threads", threads, "threads; 0: as many as processors");
   tw::Profiling profiling;
   profiling.declare(options);
   if (!options.parse(argc, argv)) return tw::exit_ok;
   for (const char* name : {"--model", "--in", "--out"}) options.require(name);
   tw::check(threads >= 0 && threads <= 1024, "--threads", "must lie between 0 and 1024, got ", threads);
+  if (exact) tw::kernels::set_exact(true);
   if (threads > 0) tw::kernels::set_thread_count(static_cast<int>(threads));
 
   const tw::DiffusionModel loaded =

@@ -7,6 +7,7 @@
 #include "apps/training/checkpoint.h"
 #include "apps/training/settings.h"
 #include "apps/training/trainer.h"
+#include "kernels/cpu/exact.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace {
@@ -37,6 +38,7 @@ int train(int argc, char** argv) {
     options.require("--out");
   }
   settings.validate();
+  if (settings.exact) tw::kernels::set_exact(true);
   if (settings.threads > 0) tw::kernels::set_thread_count(static_cast<int>(settings.threads));
   profiling.begin();
   const int code = tw::train(settings, options);

@@ -13,11 +13,8 @@ std::string current_isa() { return kernels::isa_name(kernels::active_isa()); }
 
 namespace {
 Json to_json(const Provenance& from) {
-  return {{"model", from.model},
-          {"model-hash", from.model_hash},
-          {"precision", from.precision},
-          {"isa", from.isa},
-          {"sampler", from.sampler.to_json()}};
+  return {{"model", from.model}, {"model-hash", from.model_hash}, {"precision", from.precision},
+          {"isa", from.isa},     {"exact", from.exact},           {"sampler", from.sampler.to_json()}};
 }
 }  // namespace
 
@@ -38,7 +35,7 @@ void Provenance::write_sheet(Image& image, const std::vector<uint64_t>& seeds) c
 
 bool Provenance::operator==(const Provenance& other) const {
   return model_hash == other.model_hash && precision == other.precision && isa == other.isa &&
-         sampler.to_json() == other.sampler.to_json() && seed == other.seed;
+         exact == other.exact && sampler.to_json() == other.sampler.to_json() && seed == other.seed;
 }
 
 Provenance read_provenance(const std::string& png) {
@@ -54,6 +51,7 @@ Provenance read_provenance(const std::string& png) {
     json.at("model-hash").get_to(from.model_hash);
     json.at("precision").get_to(from.precision);
     json.at("isa").get_to(from.isa);
+    from.exact = json.value("exact", true);  // absent where it was written before there was a choice
     json.at("seed").get_to(from.seed);
     from.sampler.read(json.at("sampler"));
   } catch (const Json::exception& error) {

@@ -7,6 +7,7 @@
 
 #include "apps/image/image.h"
 #include "apps/sampling/sampler_settings.h"
+#include "kernels/cpu/exact.h"
 
 namespace tw {
 
@@ -19,6 +20,7 @@ struct Provenance {
   SamplerSettings sampler;
   uint64_t seed = 0;
   std::string isa = current_isa();
+  bool exact = kernels::exact();
 
   // Text chunks "tweedie" (JSON, read back below), "seed" and "Software".
   void write(Image& image) const;

@@ -17,6 +17,7 @@
 #include "apps/sampling/diffusion_model.h"
 #include "apps/sampling/draw.h"
 #include "apps/sampling/provenance.h"
+#include "kernels/cpu/exact.h"
 #include "kernels/cpu/thread_pool.h"
 #include "tensor/io/safetensors.h"
 
@@ -213,6 +214,7 @@ int reproduce(const SampleJob& asked) {
   SampleJob job = asked;
   job.sampler = origin.sampler;
   job.precision = origin.precision;
+  kernels::set_exact(origin.exact);
   if (job.model.empty()) job.model = origin.model;
   Sampler sampler(job);
   if (sampler.model().hash != origin.model_hash)
@@ -247,6 +249,7 @@ int reproduce(const SampleJob& asked) {
 
 int run(const SampleJob& job) {
   catch_interrupts();
+  if (job.exact) kernels::set_exact(true);
   if (job.threads > 0) kernels::set_thread_count(static_cast<int>(job.threads));
   if (!job.out.empty()) {
     std::error_code error;

@@ -17,6 +17,7 @@ struct SampleJob {
   int64_t num = 0;  // seeds 0 .. num - 1
   int64_t batch = 8;
   std::string precision = "f32";
+  bool exact = false;  // adds to TW_EXACT, kernels/cpu/exact.h
   std::string inject;
   std::string reproduce;
 

@@ -8,6 +8,7 @@ void SampleJob::declare(Options& options) {
   options.group("Model");
   options.add("--model", model, "model folder, or a diffusers folder", "DIR");
   options.add_choice("--precision", precision, {"f32", "bf16"}, "of weights and activations");
+  options.add("--exact", exact, "no Winograd convolution: slower, errors a few times smaller");
   sampler.declare(options);
   options.group("What to draw");
   options.add("--seeds", seeds, "one image a seed, e.g. 0-15,100", "LIST");
@@ -46,7 +47,7 @@ void SampleJob::validate(const Options& options) const {
   if (!reproduce.empty())
     for (const char* name :
          {"--sampler", "--steps", "--eta", "--spacing", "--variance", "--no-clip", "--class", "--guidance",
-          "--precision", "--grid", "--trajectory", "--save-tensor"})
+          "--precision", "--exact", "--grid", "--trajectory", "--save-tensor"})
       if (options.given(name)) throw Error(std::string(name) + ": --reproduce takes it from the image");
 }
 

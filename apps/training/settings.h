@@ -39,6 +39,7 @@ struct TrainingSettings {
   double beta1 = 0.9, beta2 = 0.999;
   double ema = 0.9999;
   std::string precision = "f32";
+  bool exact = false;  // adds to TW_EXACT, kernels/cpu/exact.h
   bool recompute = false;
   int64_t patience = 20;  // non-finite steps in a row before giving up
   uint64_t seed = 0;
