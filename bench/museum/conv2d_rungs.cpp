@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bench/kernels/peak.h"
+#include "kernels/cpu/exact.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/conv2d.h"
 #include "kernels/op/gemm.h"
@@ -82,6 +83,15 @@ void im2col(const Problem& p) {  // the whole column matrix in memory, then one 
   kernels::gemm({}, columns.view(), w.view(), {}, y.view(), scratch.view());
 }
 
+void direct(const Problem& p) {  // the matrix engine, as --exact has it
+  const bool before = kernels::exact();
+  kernels::set_exact(true);
+  static const Tensor scratch = Tensor::empty(
+      {kernels::conv2d_forward_workspace_bytes({Problem::params(), p.x.shape(), p.w.shape()})}, DType::u8);
+  kernels::conv2d_forward(Problem::params(), p.x.view(), p.w.view(), {}, p.y.view(), scratch.view());
+  kernels::set_exact(before);
+}
+
 void production(const Problem& p) {
   kernels::conv2d_forward(Problem::params(), p.x.view(), p.w.view(), {}, p.y.view(), p.scratch.view());
 }
@@ -108,6 +118,7 @@ void rung(benchmark::State& state, void (*run)(const Problem&)) {
 BENCHMARK_CAPTURE(rung, conv2d_definition, definition)->UseRealTime();
 BENCHMARK_CAPTURE(rung, conv2d_channels_innermost, channels_innermost)->UseRealTime();
 BENCHMARK_CAPTURE(rung, conv2d_im2col, im2col)->UseRealTime();
+BENCHMARK_CAPTURE(rung, conv2d_direct, direct)->UseRealTime();
 BENCHMARK_CAPTURE(rung, conv2d_production, production)->UseRealTime();
 
 }  // namespace
