@@ -1,9 +1,12 @@
 // What the lists of implementations in kernels/op/conv2d.h are made of: one file an algorithm.
 #pragma once
 
+#include "kernels/cpu/convolution.h"
 #include "kernels/op/conv2d.h"
 
 namespace tw::kernels {
+
+ConvGeometry geometry_of(const Conv2dProblem& problem);
 
 // cpu/conv2d_direct.cpp: the matrix engines of cpu/convolution.h, f32 and bf16, and the definition in plain
 // loops.

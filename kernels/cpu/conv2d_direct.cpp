@@ -2,11 +2,9 @@
 // with a gathered source row for every tap; and the definition in plain loops, which is the implementation of
 // f64.
 #include "kernels/cpu/conv2d.h"
-#include "kernels/cpu/convolution.h"
 #include "kernels/cpu/outer_bf16.h"
 
 namespace tw::kernels {
-namespace {
 
 ConvGeometry geometry_of(const Conv2dProblem& problem) {
   const Conv2dParams& p = problem.params;
@@ -17,6 +15,8 @@ ConvGeometry geometry_of(const Conv2dProblem& problem) {
   g.axes[2] = {x[2], y[2], w[1], p.stride_w, p.pad_left, p.dilation_w};
   return g;
 }
+
+namespace {
 
 template <bool flat>
 ConvGeometry geometry_for(const Conv2dProblem& problem) {

@@ -7,7 +7,6 @@
 #include <algorithm>
 
 #include "kernels/cpu/conv2d.h"
-#include "kernels/cpu/convolution.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/isa/tap_sum.h"
 #include "kernels/cpu/thread_pool.h"
@@ -21,16 +20,6 @@ constexpr int64_t float_bytes = sizeof(float);
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
-
-ConvGeometry geometry_of(const Conv2dProblem& problem) {
-  const Conv2dParams& p = problem.params;
-  const Shape &x = problem.x, &w = problem.w, y = conv2d_output_shape(p, x, w);
-  ConvGeometry g;
-  g.samples = x[0];
-  g.axes[1] = {x[1], y[1], w[0], p.stride_h, p.pad_top, p.dilation_h};
-  g.axes[2] = {x[2], y[2], w[1], p.stride_w, p.pad_left, p.dilation_w};
-  return g;
-}
 
 const char* declines(const Conv2dProblem& problem, int64_t channels, int64_t depth) {
   if (problem.dtype == DType::f64) return "the dtype is f64";
