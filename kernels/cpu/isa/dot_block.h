@@ -4,6 +4,9 @@
 
 #include "kernels/cpu/isa/pairs.h"
 #include "kernels/cpu/isa/tap_gemm_bf16.h"
+#if defined(__AMX_BF16__)
+#include "kernels/cpu/isa/tile_registers.h"
+#endif
 
 namespace tw::kernels::TW_ISA {
 
@@ -13,12 +16,6 @@ inline constexpr int64_t half_step = step / 2;
 #if defined(__AMX_BF16__)
 inline constexpr int64_t tile_positions = 16;
 inline constexpr int64_t block_positions = 32;
-
-struct TileShapes {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
 
 // Weights that come from memory arrive at 20 GB/s by themselves and at 42 when asked for four steps ahead.
 inline constexpr int64_t ahead = 4 * step;
@@ -57,14 +54,7 @@ template <int M>
   if constexpr (M == 2) _tile_stored(3, c + 16 * 32 + 16, 128);
 }
 
-struct Tiles {
-  Tiles() {
-    const TileShapes shapes;
-    _tile_loadconfig(&shapes);
-  }
-  ~Tiles() { _tile_release(); }
-  Tiles(const Tiles&) = delete;
-
+struct Tiles : TileRegisters {
   void multiply(const FlatSource& source, const uint16_t* a, const uint16_t* b, int64_t depth_blocks,
                 int64_t taps, int64_t count, float* c) const {
     if (count > tile_positions) return multiply_block<2>(source, a, b, depth_blocks, taps, c);

@@ -5,6 +5,9 @@
 
 #include "kernels/cpu/isa/pairs.h"
 #include "kernels/cpu/isa/vec.h"
+#if defined(__AMX_BF16__)
+#include "kernels/cpu/isa/tile_registers.h"
+#endif
 
 namespace tw::kernels {
 namespace {
@@ -100,19 +103,7 @@ void pack_columns(const TapOuter& g, const FlatGrid& flat, const OuterPositions&
 
 // One tile: rows `length` apart, columns of 16 channels `width` apart, sums `pitch` apart.
 #if defined(__AMX_BF16__)
-struct TileShapes {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-struct Tiles {
-  Tiles() {
-    const TileShapes shapes;
-    _tile_loadconfig(&shapes);
-  }
-  ~Tiles() { _tile_release(); }
-  Tiles(const Tiles&) = delete;
-
+struct Tiles : TileRegisters {
   [[gnu::noinline]] void multiply(const uint16_t* a, int64_t length, const uint16_t* b, int64_t width,
                                   int64_t steps, float* c, int64_t pitch, bool first) const {
     const int64_t row = length * 2, line = pitch * 4;
