@@ -9,6 +9,7 @@
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/isa/tap_sum.h"
+#include "kernels/cpu/rounding.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace tw::kernels {
@@ -17,9 +18,6 @@ namespace {
 constexpr int64_t most_channels = 4, least_depth = 16;
 constexpr int64_t sums_target = 65536;  // floats of z a thread: 256 KiB
 constexpr int64_t float_bytes = sizeof(float);
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 const char* declines(const Conv2dProblem& problem, int64_t channels, int64_t depth) {
   if (problem.dtype == DType::f64) return "the dtype is f64";

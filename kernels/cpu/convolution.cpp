@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/product_bf16.h"
+#include "kernels/cpu/rounding.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace tw::kernels {
@@ -15,9 +16,6 @@ constexpr int64_t packed_target =
 constexpr int64_t output_target = 24576;  // floats of output
 constexpr int64_t resident_weights = 131072;
 constexpr int64_t serial_below = 1 << 18;  // multiply-adds that are not worth a second thread
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 // How the threads share a product: by chunks of the grid, or by panels, each packing the source for itself.
 struct Partition {

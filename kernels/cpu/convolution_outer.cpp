@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/convolution.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/rounding.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace tw::kernels {
@@ -11,9 +12,6 @@ namespace {
 
 constexpr int64_t chunk_floats = 393216;   // of both operands
 constexpr int64_t serial_below = 1 << 18;  // multiply-adds that are not worth a second thread
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 // Extents of a full chunk, from the shape alone: they decide the order of the additions.
 GridChunk full_chunk(const TapOuter& g) {

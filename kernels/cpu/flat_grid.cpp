@@ -2,10 +2,11 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/rounding.h"
+
 namespace tw::kernels {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
 
 }  // namespace

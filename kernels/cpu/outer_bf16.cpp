@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/isa/tap_outer_bf16.h"
+#include "kernels/cpu/rounding.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace tw::kernels {
@@ -14,9 +15,6 @@ namespace {
 
 constexpr int64_t chunk_elements = 393216;  // of both operands: 768 KiB
 constexpr int64_t serial_below = 1 << 20;   // multiply-adds that are not worth a second thread
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 struct Partition {
   int64_t chunk;  // positions

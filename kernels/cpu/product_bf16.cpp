@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/isa/tap_gemm_bf16.h"
+#include "kernels/cpu/rounding.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace tw::kernels {
@@ -11,9 +12,6 @@ namespace {
 
 constexpr int64_t packed_bytes = 512 * 1024;  // of a chunk of the source: it shares the L2 cache with a panel
 constexpr int64_t serial_below = 1 << 20;     // multiply-adds that are not worth a second thread
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 // Where the source itself is laid out as the engine wants it.
 bool in_place(const TapGemm& g) {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/rounding.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace tw::kernels {
@@ -15,9 +16,6 @@ namespace {
 constexpr int64_t block_target = 196608;  // floats of transformed tiles: less than a 1 MiB L2 cache
 constexpr int64_t least_tiles = 24;       // that share one reading of the weights
 constexpr int64_t few_tiles = 24;         // a thread, below which the threads share the weights instead
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 struct Partition {
   int64_t tile_slots, panel_slots, panels, block;

@@ -298,13 +298,7 @@ void pack_panels_of(const TapGemm& g, const PanelSource& w, float* panels, int64
     const int64_t count = g.channels - channel < width ? g.channels - channel : width;
     float* to = panels + panel * g.terms() * panel_channels;
     for (int64_t tap = 0; tap < g.taps(); ++tap, to += g.depth * width) {
-      int64_t rest = tap, flat = 0, scale = 1;
-      for (int axis = 2; axis >= 0; --axis) {
-        const TapAxis& a = g.axes[axis];
-        flat += (a.tap_first + rest % a.taps * a.tap_step) * scale;
-        rest /= a.taps;
-        scale *= a.kernel;
-      }
+      const int64_t flat = g.kernel_tap(tap);
       const T* from = static_cast<const T*>(w.data) + flat * w.tap_stride + channel * w.channel_stride;
       if (w.channel_stride == 1) {
         for (int64_t k = 0; k < g.depth; ++k) {

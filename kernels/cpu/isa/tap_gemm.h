@@ -41,6 +41,17 @@ struct TapGemm {
   float alpha = 1;            // scales the sum, before the terms
   View bias, temb, residual;
 
+  // The kernel's flat tap that is tap `tap` of this product.
+  [[gnu::always_inline]] int64_t kernel_tap(int64_t tap) const {
+    int64_t flat = 0, scale = 1;
+    for (int axis = 2; axis >= 0; --axis) {
+      const TapAxis& a = axes[axis];
+      flat += (a.tap_first + tap % a.taps * a.tap_step) * scale;
+      tap /= a.taps;
+      scale *= a.kernel;
+    }
+    return flat;
+  }
   [[gnu::always_inline]] int64_t taps() const { return axes[0].taps * axes[1].taps * axes[2].taps; }
   [[gnu::always_inline]] int64_t slices() const { return samples * axes[0].grid; }
   [[gnu::always_inline]] int64_t rows() const { return slices() * axes[1].grid * axes[2].grid; }

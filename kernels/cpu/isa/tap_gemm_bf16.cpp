@@ -78,13 +78,7 @@ void pack_panels_of(const TapGemm& g, const PanelSource& w, uint16_t* panels, in
   for (int64_t panel = begin; panel < end; ++panel)
     for (int64_t block = 0; block < blocks; ++block)
       for (int64_t tap = 0; tap < taps; ++tap, to += step) {
-        int64_t rest = tap, flat = 0, scale = 1;
-        for (int axis = 2; axis >= 0; --axis) {
-          const TapAxis& a = g.axes[axis];
-          flat += (a.tap_first + rest % a.taps * a.tap_step) * scale;
-          rest /= a.taps;
-          scale *= a.kernel;
-        }
+        const int64_t flat = g.kernel_tap(tap);
         const int64_t k0 = block * dot_depth, j0 = panel * dot_channels;
         const int64_t depth = g.depth - k0 < dot_depth ? g.depth - k0 : dot_depth;
         const int64_t channels = g.channels - j0 < dot_channels ? g.channels - j0 : dot_channels;

@@ -7,6 +7,7 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/isa/vec.h"
 #include "kernels/cpu/isa/winograd_transform.h"
+#include "kernels/cpu/rounding.h"
 
 namespace tw::kernels {
 namespace {
@@ -20,8 +21,6 @@ constexpr int group_tiles = TW_VECTOR_BYTES == 64 ? 12 : 6, group_unit = group_t
 constexpr int panel_vectors = 2;
 constexpr int64_t panel_channels = panel_vectors * lanes;
 constexpr int side = 6;  // of a tile's input
-
-int64_t round_up(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
 // c(MR rows, product_stride apart) = a(MR, chunks * 16) b(chunks * 16, NV); a as [chunk][MR][16].
 template <int MR, int NV>
