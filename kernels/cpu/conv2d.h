@@ -21,5 +21,6 @@ extern const Conv2dWeightGradient conv2d_thin_weight_gradient;
 
 // cpu/conv2d_winograd.cpp
 extern const Conv2dImplementation conv2d_winograd[2];
+extern const Conv2dWeightGradient conv2d_winograd_weight_gradient;
 
 }  // namespace tw::kernels

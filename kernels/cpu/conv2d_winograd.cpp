@@ -1,8 +1,9 @@
-// 3x3 convolution with stride 1 by Winograd F(4x4, 3x3) (cpu/winograd.h): the forward pass, and the data
-// gradient as a forward pass over dy with the kernel turned round.
+// 3x3 convolution with stride 1 by Winograd F(4x4, 3x3) (cpu/winograd.h): the forward pass, the data gradient
+// as a forward pass over dy with the kernel turned round, and the weight gradient as F(3x3, 4x4).
 //
-// Whether it pays is counted in multiply-adds, for one image so that the choice is the same in every batch:
-// four times fewer of them against the transforms and four times the bytes of weights.
+// Whether it pays is counted in multiply-adds: four times fewer of them against the transforms and the bytes
+// of transformed weights. Forward and data gradient count one image, so that the choice is the same in every
+// batch; the weight gradient sums over the batch and counts all of it.
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/exact.h"
 #include "kernels/cpu/winograd.h"
@@ -43,23 +44,44 @@ WinogradWeight weight_of(const View& w) {
   return {static_cast<const char*>(w.pointer) + last_tap, w.dtype, -3 * ci * co, -ci * co, 1, co};
 }
 
-template <Conv2dPass which>
-const char* declines(const Conv2dProblem& problem) {
+const char* unsuitable(const Conv2dProblem& problem) {
   const Conv2dParams& p = problem.params;
   if (problem.dtype == DType::f64) return "the dtype is f64";
   if (problem.w[0] != 3 || problem.w[1] != 3) return "the kernel is not 3x3";
   if (p.stride_h != 1 || p.stride_w != 1) return "the stride is not 1";
   if (p.dilation_h != 1 || p.dilation_w != 1) return "the dilation is not 1";
   if (exact()) return "exact results are asked for";
+  return nullptr;
+}
+
+// In multiply-adds: of the products and transforms of `tiles` tiles.
+double products_of(const WinogradConv& g, double tiles) {
+  const auto depth = static_cast<double>(g.depth), channels = static_cast<double>(g.channels);
+  return winograd_points * tiles * depth * channels +
+         tiles * (input_transform * depth + output_transform * channels);
+}
+
+template <Conv2dPass which>
+const char* declines(const Conv2dProblem& problem) {
+  if (const char* reason = unsuitable(problem)) return reason;
   const WinogradConv g = conv_of<which>(problem);
   const double pairs = static_cast<double>(g.depth * g.channels);
   const double tiles = static_cast<double>(g.tile_rows() * g.tile_columns());
   const double weight = pairs * sizeof(float) * multiply_adds_per_byte;
   const double direct = 9 * (pairs * static_cast<double>(g.output_h * g.output_w) + weight);
-  const double winograd = winograd_points * (pairs * tiles + weight) +
-                          tiles * (input_transform * static_cast<double>(g.depth) +
-                                   output_transform * static_cast<double>(g.channels));
+  const double winograd = products_of(g, tiles) + winograd_points * weight;
   return winograd < direct ? nullptr : "too small a map or too few channels";
+}
+
+// The sums of a row of points are written, read and added: 18 numbers a pair of channels, twice.
+const char* gradient_declines(const Conv2dProblem& problem) {
+  if (const char* reason = unsuitable(problem)) return reason;
+  const WinogradConv g = conv_of<Conv2dPass::forward>(problem);
+  const double pairs = static_cast<double>(g.depth * g.channels);
+  const double direct = 9 * pairs * static_cast<double>(g.samples * g.output_h * g.output_w);
+  const double winograd =
+      products_of(g, static_cast<double>(g.tiles())) + 36 * pairs * sizeof(float) * multiply_adds_per_byte;
+  return winograd < direct ? nullptr : "too few pixels or channels";
 }
 
 int64_t bytes_of(int64_t floats) { return floats * static_cast<int64_t>(sizeof(float)); }
@@ -92,5 +114,23 @@ constexpr Conv2dImplementation winograd() {
 
 const Conv2dImplementation conv2d_winograd[2] = {winograd<Conv2dPass::forward>(),
                                                  winograd<Conv2dPass::data_gradient>()};
+
+const Conv2dWeightGradient conv2d_winograd_weight_gradient = {
+    .name = "winograd",
+    .declines = gradient_declines,
+    .scratch_bytes =
+        [](const Conv2dProblem& p) {
+          return bytes_of(gradient_workspace_size(conv_of<Conv2dPass::forward>(p)));
+        },
+    .run =
+        [](const Conv2dProblem& p, const View& x, const View& dy, const View& dw, const View& db,
+           void* scratch) {
+          WinogradGradient g{.conv = conv_of<Conv2dPass::forward>(p)};
+          g.conv.source = x.pointer;
+          g.dy = dy.pointer;
+          g.dw = static_cast<float*>(dw.pointer);
+          g.db = static_cast<float*>(db.pointer);
+          run_winograd_gradient(g, static_cast<float*>(scratch));
+        }};
 
 }  // namespace tw::kernels

@@ -68,7 +68,7 @@ const Conv2dImplementation data_gradients[] = {conv2d_bf16_dot[1], conv2d_pointw
                                                conv2d_winograd[1], conv2d_direct[1],    conv2d_reference[1]};
 const Conv2dWeightGradient weight_gradients[] = {
     conv2d_bf16_dot_weight_gradient, conv2d_pointwise_weight_gradient, conv2d_thin_weight_gradient,
-    conv2d_direct_weight_gradient, conv2d_reference_weight_gradient};
+    conv2d_winograd_weight_gradient, conv2d_direct_weight_gradient,    conv2d_reference_weight_gradient};
 
 }  // namespace
 

@@ -79,6 +79,56 @@ TEST_P(Conv2dWinogradTest, MatchesTheFormula) {
     }
 }
 
+struct Gradients {
+  Tensor dw, db;
+};
+
+Gradients weight_gradient(const Conv2dProblem& problem, const Tensor& x, const Tensor& dy) {
+  const auto& winograd = kernels::conv2d_winograd_weight_gradient;
+  const int64_t size = winograd.scratch_bytes(problem), ws = problem.w.numel(), co = problem.w[3];
+  const Tensor space = bytes(size + 64);
+  space.slice(0, size, size + 64).fill(77);
+  const Tensor dw = Tensor::full({ws + 16}, 77), db = Tensor::full({co + 16}, 77);
+  winograd.run(problem, x.view(), dy.view(), dw.slice(0, 0, ws).view(), db.slice(0, 0, co).view(),
+               space.view().pointer);
+  for (const Tensor& t :
+       {space.slice(0, size, size + 64), dw.slice(0, ws, ws + 16), db.slice(0, co, co + 16)})
+    for (double value : t.to_vector()) EXPECT_EQ(value, 77);
+  return {dw.slice(0, 0, ws).reshape(problem.w), db.slice(0, 0, co)};
+}
+
+TEST_P(Conv2dWinogradTest, TheWeightGradientMatchesTheFormula) {
+  for (DType dtype : {DType::f32, DType::bf16})
+    for (const Case& c : cases()) {
+      SCOPED_TRACE(c.name);
+      const Tensor x = random_tensor(c.x, dtype, 1), w = random_tensor(c.w, dtype, 2);
+      const Tensor dy = random_tensor(kernels::conv2d_output_shape(c.params, c.x, c.w), dtype, 3);
+      const NaiveConv2d expected = naive_conv2d(c.params, x, w, dy);
+      const Gradients g = weight_gradient({c.params, c.x, c.w, dtype}, x, dy);
+      EXPECT_LE(max_error(g.dw, expected.dw), bound);
+      EXPECT_LE(max_error(g.db, expected.db), 3e-6);
+    }
+}
+
+TEST_P(Conv2dWinogradTest, TheWeightGradientsBitsDoNotDependOnThreads) {
+  const int before = kernels::thread_count();
+  for (const Case& c : cases()) {
+    SCOPED_TRACE(c.name);
+    const Tensor x = random_tensor(c.x),
+                 dy = random_tensor(kernels::conv2d_output_shape(c.params, c.x, c.w), DType::f32, 2);
+    std::vector<double> first;
+    for (int threads : {1, 2, 3, 4, 7}) {
+      kernels::set_thread_count(threads);
+      const Gradients g = weight_gradient({c.params, c.x, c.w}, x, dy);
+      std::vector<double> all = g.dw.to_vector();
+      for (double value : g.db.to_vector()) all.push_back(value);
+      if (threads == 1) first = all;
+      EXPECT_EQ(all, first) << threads << " threads";
+    }
+  }
+  kernels::set_thread_count(before);
+}
+
 TEST_P(Conv2dWinogradTest, AddsTheTermsAndTheResidualMayBeTheResult) {
   const Shape xs{2, 6, 9, 20}, ws{3, 3, 20, 21}, ys{2, 6, 9, 21};
   const Tensor x = random_tensor(xs), w = random_tensor(ws, DType::f32, 2),
@@ -137,8 +187,13 @@ TEST(Conv2dWinograd, IsChosenByMapAndChannelsAloneAndNeverInExactMode) {
     EXPECT_NE(chosen(n, 32, 3, 128), "winograd") << "the transforms cost more than the sum";
     EXPECT_NE(chosen(n, 32, 128, 128, 5), "winograd");
   }
+  const auto gradient = kernels::conv2d_winograd_weight_gradient.declines;
+  const Conv2dProblem wide{Conv2dParams::same(3), {4, 32, 32, 128}, {3, 3, 128, 128}};
+  EXPECT_EQ(gradient(wide), nullptr);
+  EXPECT_NE(gradient({Conv2dParams::same(3), {1, 4, 4, 128}, {3, 3, 128, 128}}), nullptr) << "one tile";
   kernels::set_exact(true);
   EXPECT_NE(chosen(1, 32, 128, 128), "winograd");
+  EXPECT_NE(gradient(wide), nullptr);
   kernels::set_exact(before);
 }
 

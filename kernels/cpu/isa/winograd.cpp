@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/isa/vec.h"
+#include "kernels/cpu/isa/winograd_tile.h"
 #include "kernels/cpu/isa/winograd_transform.h"
 #include "kernels/cpu/rounding.h"
 
@@ -80,16 +81,6 @@ struct Groups {
   int64_t rows(int64_t group) const { return begin(group + 1) - begin(group); }
 };
 
-// Where a tile's outputs begin.
-struct Place {
-  int64_t sample, row, column;
-};
-
-Place place_of(const WinogradConv& g, int64_t tile) {
-  const int64_t columns = g.tile_columns(), rows = g.tile_rows();
-  return {tile / columns / rows, tile / columns % rows * winograd_tile, tile % columns * winograd_tile};
-}
-
 // V = B^T d B of the lanes that `load(row, column)` gives; point (i, j) goes to to[(6 i + j) * stride].
 template <class Load>
 TW_INLINE void transform_input(const Load& load, int64_t stride, float* to) {
@@ -120,33 +111,27 @@ TW_INLINE void transform_input(const Load& load, int64_t stride, float* to) {
   finish(5, a);
 }
 
-// Channels from `channel` of one tile, `to` at its row of its group; tiles at a border are gathered first.
+// The input of one tile, `to` at its row of its group; tiles at a border are gathered first.
 template <class T>
-void transform_tile(const WinogradConv& g, const Place& p, int64_t rows, int64_t point_stride, float* to) {
-  const int64_t top = p.row - g.pad_top, left = p.column - g.pad_left;
-  const T* source =
-      static_cast<const T*>(g.source) + ((p.sample * g.source_h + top) * g.source_w + left) * g.depth;
-  const bool whole = top >= 0 && left >= 0 && top + side <= g.source_h && left + side <= g.source_w;
-  const int64_t row_step = g.source_w * g.depth, padded = round_up(g.depth, chunk);
+void transform_tile(const WinogradConv& g, const WinogradPlace& p, int64_t rows, int64_t point_stride,
+                    float* to) {
+  const WinogradSquare<T> square{
+      static_cast<const T*>(g.source) + p.sample * g.source_h * g.source_w * g.depth,
+      g.source_h,
+      g.source_w,
+      g.depth,
+      p.row - g.pad_top,
+      p.column - g.pad_left};
+  const bool whole = square.template inside<side>();
+  const int64_t padded = round_up(g.depth, chunk);
   for (int64_t c = 0; c < padded; c += lanes) {
     float* at = to + c / chunk * rows * chunk + c % chunk;
-    const T* from = source + c;
     if (whole && c + lanes <= g.depth) {
-      transform_input([&](int i, int j) { return V::load(from + i * row_step + j * g.depth); }, point_stride,
-                      at);
+      transform_input([&](int i, int j) { return V::load(square.pixel(i, j) + c); }, point_stride, at);
       continue;
     }
-    const int64_t left_over = g.depth - c < lanes ? g.depth - c : lanes;
     float patch[side * side * lanes];
-    for (int i = 0; i < side; ++i)
-      for (int j = 0; j < side; ++j) {
-        V value(0.0f);
-        if (left_over > 0 && top + i >= 0 && top + i < g.source_h && left + j >= 0 && left + j < g.source_w) {
-          const T* pixel = from + i * row_step + j * g.depth;
-          value = left_over == lanes ? V::load(pixel) : V::load(pixel, left_over);
-        }
-        value.store(patch + (i * side + j) * lanes);
-      }
+    square.template gather<side>(c, patch);
     transform_input([&](int i, int j) { return V::load(patch + (i * side + j) * lanes); }, point_stride, at);
   }
 }
@@ -181,8 +166,8 @@ TW_INLINE V load_term(const View& view, int64_t at, int64_t count) {
 
 // Y = A^T m A, written with the terms added: `count` channels from `channel` of one tile.
 template <class T>
-void write_tile(const WinogradConv& g, const Place& p, const float* products, int64_t stride, int64_t channel,
-                int64_t count) {
+void write_tile(const WinogradConv& g, const WinogradPlace& p, const float* products, int64_t stride,
+                int64_t channel, int64_t count) {
   V half[side][winograd_tile];
 #pragma GCC unroll 6
   for (int j = 0; j < side; ++j) {

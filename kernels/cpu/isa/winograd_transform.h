@@ -55,6 +55,57 @@ TW_INLINE void winograd_weight(const V (&w)[3], V (&t)[6]) {
   t[5] = w[2];
 }
 
+// Coefficient of weight `tap` at transform `point`, for G^T.
+inline constexpr float winograd_g[6][3] = {
+    {WinogradPoints::n0, 0, 0},
+    {WinogradPoints::np, WinogradPoints::np* WinogradPoints::p, WinogradPoints::np* WinogradPoints::p2},
+    {WinogradPoints::np, -WinogradPoints::np* WinogradPoints::p, WinogradPoints::np* WinogradPoints::p2},
+    {WinogradPoints::nq, WinogradPoints::nq* WinogradPoints::q, WinogradPoints::nq* WinogradPoints::q2},
+    {WinogradPoints::nq, -WinogradPoints::nq* WinogradPoints::q, WinogradPoints::nq* WinogradPoints::q2},
+    {0, 0, 1}};
+
+// Row `row` of B^T d and of A y alone, from what `load(i)` gives.
+template <int row, class Load>
+TW_INLINE auto winograd_data_row(const Load& load) {
+  using P = WinogradPoints;
+  if constexpr (row == 0) {
+    return winograd_data_first(load(0), load(2), load(4));
+  } else if constexpr (row == 5) {
+    return winograd_data_last(load(1), load(3), load(5));
+  } else {
+    auto plus = load(1), minus = plus;
+    const float point = row < 3 ? P::p : P::q, other2 = row < 3 ? P::q2 : P::p2;
+    winograd_data_pair(point, other2, load(1), load(2), load(3), load(4), plus, minus);
+    return row % 2 == 1 ? plus : minus;
+  }
+}
+template <int row, class Load>
+TW_INLINE auto winograd_gradient_row(const Load& load) {
+  using P = WinogradPoints;
+  if constexpr (row == 0) {
+    return load(0);
+  } else if constexpr (row == 5) {
+    return load(3);
+  } else {
+    using V = decltype(load(0));
+    constexpr float size = row < 3 ? P::p : P::q, point = row % 2 == 1 ? size : -size;
+    const V even = fma(V(size * size), load(2), load(0)), odd = fma(V(size * size), load(3), load(1));
+    return fma(V(point), odd, even);
+  }
+}
+
+// A y: the transpose of winograd_output.
+template <class V>
+TW_INLINE void winograd_gradient(const V (&y)[4], V (&t)[6]) {
+  const auto load = [&](int i) { return y[i]; };
+  t[0] = y[0];
+  t[1] = winograd_gradient_row<1>(load);
+  t[2] = winograd_gradient_row<2>(load);
+  t[3] = winograd_gradient_row<3>(load);
+  t[4] = winograd_gradient_row<4>(load);
+  t[5] = y[3];
+}
+
 // A^T m.
 template <class V>
 TW_INLINE void winograd_output(const V (&m)[6], V (&y)[4]) {
