@@ -131,7 +131,7 @@ void inspect_model(const fs::path& folder, bool plan, const std::string& tape, i
               tw::human_bytes(static_cast<double>(bytes)).c_str());
   std::printf("multiply-accumulates   %s an evaluation of one image\n",
               with_commas(tw::unet_cost(model.network->config()).multiply_adds).c_str());
-  std::printf("weights hash           %s\n", model.hash.c_str());
+  std::printf("weights hash           %s\n", model.hash.get().c_str());
   if (plan) print_plan(model, batch);
   if (!tape.empty()) print_tape(model, batch, tape == "training");
 }

@@ -106,7 +106,7 @@ void run_demo(const DemoSettings& settings) {
                      " in the last. A model that has been trained already changes little.");
   report.figures({HtmlReport::figure(training.curve, "loss", false)});
   report.section("Settings and timings");
-  report.table({{"model", settings.model + " (" + model.hash + ")"},
+  report.table({{"model", settings.model + " (" + model.hash.get() + ")"},
                 {"pictures", std::to_string(samples.pictures) + " in " + fixed(samples.seconds, 1) + " s"},
                 {"restoration", fixed(restored.seconds, 1) + " s"},
                 {"training", fixed(training.seconds, 1) + " s"},

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <string>
 
@@ -13,7 +14,9 @@ namespace tw {
 struct DiffusionModel {
   std::unique_ptr<UNet> network;  // evaluating, with frozen parameters
   ModelCard card;
-  std::string hash;  // of the weights file; PNGs name it
+  // Of the weights file as it was when the model was loaded, 16 hexadecimal digits computed when
+  // first asked for; PNGs name it.
+  std::shared_future<std::string> hash;
 };
 
 // Reads a model folder, or a diffusers folder (unet/, scheduler/). `weights`: f32, or bf16, which also makes
@@ -26,8 +29,6 @@ void save_diffusion_model(const std::filesystem::path& folder, const UNet& netwo
 
 // A preset's name or a JSON file with a network config (or a whole model config).
 UNetConfig config_of_preset_or_file(const std::string& text);
-
-std::string hash_of_file(const std::filesystem::path& file);  // 16 hexadecimal digits
 
 // A file's text; throws Error{data} when it cannot be read.
 std::string read_text(const std::filesystem::path& file);

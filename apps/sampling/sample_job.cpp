@@ -88,7 +88,7 @@ class Sampler {
 
   Provenance provenance(uint64_t seed) const {
     return {.model = job_.model,
-            .model_hash = model_.hash,
+            .model_hash = model_.hash.get(),
             .precision = job_.precision,
             .sampler = job_.sampler,
             .seed = seed};
@@ -217,8 +217,8 @@ int reproduce(const SampleJob& asked) {
   kernels::set_exact(origin.exact);
   if (job.model.empty()) job.model = origin.model;
   Sampler sampler(job);
-  if (sampler.model().hash != origin.model_hash)
-    fail_data(job.model, "is another model: its weights have the hash ", sampler.model().hash,
+  if (sampler.model().hash.get() != origin.model_hash)
+    fail_data(job.model, "is another model: its weights have the hash ", sampler.model().hash.get(),
               ", the image was drawn by ", origin.model_hash);
   if (origin.isa != current_isa() && !job.quiet)
     std::cerr << "note: drawn with the instruction set " << origin.isa << ", now " << current_isa()
