@@ -1,14 +1,10 @@
 #include "nn/unet/diffusers.h"
 
-#include <algorithm>
-#include <atomic>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <sstream>
 #include <vector>
 
-#include "kernels/cpu/thread_pool.h"
 #include "nn/unet/config_json.h"
 #include "tensor/error.h"
 #include "tensor/io/safetensors.h"
@@ -57,79 +53,18 @@ Tensor to_theirs(const Tensor& t, const std::string& name) {
   return t.rank() == 2 && !is_table(name) ? t.permute({1, 0}) : t;
 }
 
-// A name of attention before 2023 (linear weights were then stored as 1x1 convolutions) as it is today.
-std::string modernised(std::string name) {
+// Names of attention before 2023, and linear weights stored as 1x1 convolutions.
+std::map<std::string, Tensor> modernised(const std::map<std::string, Tensor>& tensors) {
   static const std::vector<std::pair<std::string, std::string>> renamed{
       {".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}};
-  for (const auto& [from, to] : renamed) name = replaced(name, from, to);
-  return name;
-}
-
-// Where tensors come from: `shape` of one, and [begin, end) of its first dimension.
-struct Weights {
-  std::vector<std::string> names;
-  std::function<Shape(const std::string&)> shape;
-  std::function<Tensor(const std::string&, int64_t begin, int64_t end)> rows;
-};
-
-// Rows that are read and turned together: a part of an L2 cache, and whole cache lines of ours.
-int64_t rows_together(const Shape& shape) {
-  constexpr int64_t floats = 65536, line = 16;
-  const int64_t row = std::max<int64_t>(1, shape.numel() / std::max<int64_t>(1, shape[0]));
-  return std::max(line, floats / row / line * line);
-}
-
-// `to`, our layout, from the tensor `name` of the file.
-void read_turned(const Weights& weights, const std::string& name, const Source& source, Tensor to,
-                 const std::string& today, const std::string& where) {
-  const Shape found = weights.shape(name);
-  const bool squeeze = today.find(".attentions.") != std::string::npos && found.rank() == 4;
-  const Shape seen = squeeze ? Shape{found[0], found[1]} : found;
-  if (!(seen == source.shape))
-    fail_data(where, "tensor '", today, "' is ", seen, ", expected ", source.shape);
-  if (is_table(today)) return to.copy_from(weights.rows(name, 0, seen[0]));
-  const int64_t together = rows_together(seen);
-  for (int64_t begin = 0; begin < seen[0]; begin += together) {
-    const int64_t end = std::min(seen[0], begin + together);
-    Tensor rows = weights.rows(name, begin, end);
-    if (squeeze) rows = rows.contiguous().reshape({end - begin, seen[1]});
-    to.slice(-1, begin, end).copy_from(to_ours(rows, today));
+  std::map<std::string, Tensor> result;
+  for (const auto& [old_name, tensor] : tensors) {
+    std::string name = old_name;
+    for (const auto& [from, to] : renamed) name = replaced(name, from, to);
+    const bool squeeze = name.find(".attentions.") != std::string::npos && tensor.rank() == 4;
+    result[name] = squeeze ? tensor.contiguous().reshape({tensor.dim(0), tensor.dim(1)}) : tensor;
   }
-}
-
-// Reading, turning and the first touch of the memory are shared by the threads, layer by layer.
-void load_parameters(UNet& net, const Weights& weights, const std::string& where) {
-  std::map<std::string, std::string> name_of;  // today's name -> the file's
-  for (const std::string& name : weights.names) name_of[modernised(name)] = name;
-  std::vector<Parameter> parameters = net.parameters();
-  std::vector<Source> sources;
-  size_t used = 0;
-  for (const Parameter& parameter : parameters) {
-    sources.push_back(source_of(parameter));
-    used += sources.back().names.size();
-    for (const std::string& name : sources.back().names)
-      if (!name_of.contains(name))
-        fail_data(where, "tensor '", name, "' is missing; expected shape ", sources.back().shape);
-  }
-  if (used != name_of.size())
-    fail_data(where, "holds ", name_of.size(), " tensors, but the network of its config has ", used);
-  std::atomic<size_t> next = 0;
-  kernels::parallel_for(kernels::thread_count(), 1, [&](int64_t, int64_t) {
-    for (size_t i = next++; i < parameters.size(); i = next++) {
-      const auto value = [&] {
-        const AllocatorScope scope(system_allocator());  // weights live long
-        return Tensor::empty(parameters[i].value.shape());
-      }();
-      const int64_t width = value.dim(-1) / static_cast<int64_t>(sources[i].names.size());
-      int64_t begin = 0;
-      for (const std::string& name : sources[i].names) {
-        read_turned(weights, name_of.at(name), sources[i], value.slice(-1, begin, begin + width), name,
-                    where);
-        begin += width;
-      }
-      parameters[i].value.mutable_value() = value;
-    }
-  });
+  return result;
 }
 
 std::string read_text(const std::filesystem::path& path) {
@@ -142,15 +77,30 @@ std::string read_text(const std::filesystem::path& path) {
 
 }  // namespace
 
-void load_diffusers_parameters(UNet& net, const std::map<std::string, Tensor>& tensors,
+void load_diffusers_parameters(UNet& net, const std::map<std::string, Tensor>& given,
                                const std::string& where) {
-  Weights weights;
-  for (const auto& [name, tensor] : tensors) weights.names.push_back(name);
-  weights.shape = [&](const std::string& name) { return tensors.at(name).shape(); };
-  weights.rows = [&](const std::string& name, int64_t begin, int64_t end) {
-    return tensors.at(name).slice(0, begin, end);
-  };
-  load_parameters(net, weights, where);
+  const AllocatorScope scope(system_allocator());  // weights live long
+  const std::map<std::string, Tensor> tensors = modernised(given);
+  size_t used = 0;
+  for (Parameter& parameter : net.parameters()) {
+    const Source source = source_of(parameter);
+    Tensor value = Tensor::empty(parameter.value.shape());
+    int64_t begin = 0;
+    for (const std::string& name : source.names) {
+      const auto found = tensors.find(name);
+      if (found == tensors.end())
+        fail_data(where, "tensor '", name, "' is missing; expected shape ", source.shape);
+      if (!(found->second.shape() == source.shape))
+        fail_data(where, "tensor '", name, "' is ", found->second.shape(), ", expected ", source.shape);
+      const Tensor part = to_ours(found->second, name);
+      value.slice(-1, begin, begin + part.dim(-1)).copy_from(part);
+      begin += part.dim(-1);
+      ++used;
+    }
+    parameter.value.mutable_value() = value;
+  }
+  if (used != tensors.size())
+    fail_data(where, "holds ", tensors.size(), " tensors, but the network of its config has ", used);
 }
 
 std::map<std::string, Tensor> diffusers_tensors(const UNet& net) {
@@ -174,15 +124,7 @@ std::unique_ptr<UNet> load_diffusers_unet(const std::string& folder) {
   const std::string config = (at / "config.json").string();
   const std::string weights = (at / "diffusion_pytorch_model.safetensors").string();
   auto net = std::make_unique<UNet>(unet_config_from_diffusers(read_text(config), config), std::nullopt);
-  const SafeTensorsFile file(weights);
-  Weights source;
-  for (const SafeTensorsEntry& entry : file.entries())
-    if (SafeTensorsFile::can_load(entry)) source.names.push_back(entry.name);
-  source.shape = [&](const std::string& name) { return file.shape(name); };
-  source.rows = [&](const std::string& name, int64_t begin, int64_t end) {
-    return file.load_rows(name, begin, end);
-  };
-  load_parameters(*net, source, weights);
+  load_diffusers_parameters(*net, load_safetensors(weights).tensors, weights);
   return net;
 }
 

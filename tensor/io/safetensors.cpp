@@ -121,8 +121,11 @@ bool SafeTensorsFile::can_load(const SafeTensorsEntry& entry) {
   return dtype_of_name(entry.dtype) && entry.shape.size() <= Shape::max_rank;
 }
 
-Shape SafeTensorsFile::shape(const std::string& name) const {
+Tensor SafeTensorsFile::load(const std::string& name) const {
   const SafeTensorsEntry& found = entry(name);
+  const std::optional<DType> dtype = dtype_of_name(found.dtype);
+  if (!dtype)
+    fail_data(file_.path(), "'", name, "' has dtype ", found.dtype, ", which cannot be computed with");
   if (found.shape.size() > Shape::max_rank)
     fail_data(file_.path(), "'", name, "' has ", found.shape.size(), " dimensions, at most ", Shape::max_rank,
               " are supported");
@@ -131,26 +134,9 @@ Shape SafeTensorsFile::shape(const std::string& name) const {
     if (extent > INT64_MAX) fail_data(file_.path(), "'", name, "' has an extent of ", extent);
     shape.push_back(static_cast<int64_t>(extent));
   }
-  return shape;
-}
-
-Tensor SafeTensorsFile::read(const SafeTensorsEntry& entry, const Shape& shape, uint64_t row) const {
-  const std::optional<DType> dtype = dtype_of_name(entry.dtype);
-  if (!dtype)
-    fail_data(file_.path(), "'", entry.name, "' has dtype ", entry.dtype, ", which cannot be computed with");
   Tensor result = Tensor::empty(shape, *dtype);
-  const uint64_t before = row == 0 ? 0 : row * (result.nbytes() / static_cast<uint64_t>(shape[0]));
-  file_.read(entry.begin + before, result.storage()->data(), result.nbytes(), "a tensor");
+  file_.read(found.begin, result.storage()->data(), result.nbytes(), "a tensor");
   return result;
-}
-
-Tensor SafeTensorsFile::load(const std::string& name) const { return read(entry(name), shape(name), 0); }
-
-Tensor SafeTensorsFile::load_rows(const std::string& name, int64_t begin, int64_t end) const {
-  const Shape whole = shape(name);
-  check(whole.rank() > 0 && 0 <= begin && begin < end && end <= whole[0], "load_rows", "[", begin, ", ", end,
-        ") of '", name, "' ", whole);
-  return read(entry(name), whole.with(0, end - begin), static_cast<uint64_t>(begin));
 }
 
 const Tensor& SafeTensors::at(const std::string& name) const {

@@ -35,13 +35,9 @@ class SafeTensorsFile {
   // F32, F64, F16, BF16, I32, I64, U8, and BOOL as u8. Throws for the other dtypes and for more than 6
   // dimensions.
   Tensor load(const std::string& name) const;
-  Tensor load_rows(const std::string& name, int64_t begin, int64_t end) const;  // of the first dimension
-  Shape shape(const std::string& name) const;
   static bool can_load(const SafeTensorsEntry& entry);
 
  private:
-  Tensor read(const SafeTensorsEntry& entry, const Shape& shape, uint64_t row) const;
-
   InputFile file_;
   std::vector<SafeTensorsEntry> entries_;
   std::map<std::string, size_t> index_;

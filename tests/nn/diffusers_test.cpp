@@ -5,12 +5,10 @@
 
 #include <filesystem>
 
-#include "kernels/cpu/thread_pool.h"
 #include "nn/unet/config_json.h"
 #include "tensor/io/safetensors.h"
 #include "tests/random_tensor.h"
 #include "tests/shared_folder.h"
-#include "tests/tensor/io/hostile_file.h"
 
 namespace tw {
 namespace {
@@ -60,26 +58,6 @@ TEST(DiffusersNames, NamesOf2022AreUnderstood) {
   UNet copy(small_config(), 6);
   load_diffusers_parameters(copy, old, "here");
   EXPECT_EQ(copy.parameters()[20].value.value().to_vector(), net.parameters()[20].value.value().to_vector());
-}
-
-constexpr const char* wide = R"({"sample_size": 8, "block_out_channels": [160], "layers_per_block": 1,
-    "down_block_types": ["DownBlock2D"], "up_block_types": ["UpBlock2D"]})";
-
-// Wide enough that a convolution is read in several parts, the last one shorter.
-TEST(DiffusersFolder, IsReadInPartsByAnyNumberOfThreads) {
-  const UNet net(unet_config_from_diffusers(wide, "here"), 5);
-  const TemporaryFolder folder;
-  write_bytes(folder.path("config.json"), wide);
-  save_safetensors(folder.path("diffusion_pytorch_model.safetensors"), diffusers_tensors(net));
-  const int before = kernels::thread_count();
-  for (const int threads : {1, 2}) {
-    kernels::set_thread_count(threads);
-    const auto read = load_diffusers_unet(folder.path(""));
-    const auto a = net.parameters(), b = read->parameters();
-    for (size_t i = 0; i < a.size(); ++i)
-      EXPECT_EQ(a[i].value.value().to_vector(), b[i].value.value().to_vector()) << a[i].name;
-  }
-  kernels::set_thread_count(before);
 }
 
 TEST(DiffusersNames, WhatDoesNotFitIsNamed) {

@@ -75,15 +75,6 @@ TEST_F(SafeTensorsTest, WrittenIsWhatIsRead) {
   }
 }
 
-TEST_F(SafeTensorsTest, RowsAreAPartOfTheWhole) {
-  const Tensor x = random_tensor({5, 3});
-  save_safetensors(folder_.path("x"), {{"w", x}, {"first", random_tensor({7})}});
-  const SafeTensorsFile file(folder_.path("x"));
-  EXPECT_EQ(file.load_rows("w", 1, 4).to_vector(), x.slice(0, 1, 4).to_vector());
-  EXPECT_EQ(file.load_rows("w", 4, 5).to_vector(), x.slice(0, 4, 5).to_vector());
-  EXPECT_THROW(file.load_rows("w", 4, 6), Error);
-}
-
 TEST_F(SafeTensorsTest, ReplacesAFileThatIsLoadedFromItself) {
   const std::string path = folder_.path("self.safetensors");
   save_safetensors(path, {{"a", random_tensor({100})}});
