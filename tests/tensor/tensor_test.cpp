@@ -144,6 +144,30 @@ TEST(TensorTest, CopiesCastThroughAnyStrides) {
   EXPECT_THROW(counting({2}).copy_from(counting({3})), Error);
 }
 
+// Longer than the columns a transposed copy goes in, which are 64 to 8 elements wide, and no multiple of
+// them.
+TEST(TensorTest, TransposedCopiesGoInColumns) {
+  const int64_t n = 131, h = 3, w = 5;
+  std::vector<float> values;
+  for (int64_t i = 0; i < n * h * w; ++i) values.push_back(static_cast<float>(i % 251));
+  const Tensor base = Tensor::from(values, {n, h, w});
+  for (const DType from : {DType::f32, DType::u8, DType::bf16})
+    for (const DType to : {DType::f32, DType::u8, DType::f64}) {
+      const Tensor turned = base.to(from).permute({2, 1, 0});
+      Tensor room = Tensor::full({w, h, n + 2}, 7, to);
+      room.slice(2, 1, n + 1).copy_from(turned);  // rows that begin beside a cache line
+      const std::vector<double> found = room.to_vector();
+      for (int64_t j = 0; j < w; ++j)
+        for (int64_t i = 0; i < h; ++i)
+          for (int64_t k = 0; k < n + 2; ++k) {
+            const bool outside = k == 0 || k == n + 1;
+            const double expected = outside ? 7 : values[static_cast<size_t>(((k - 1) * h + i) * w + j)];
+            ASSERT_EQ(found[static_cast<size_t>((j * h + i) * (n + 2) + k)], expected)
+                << dtype_name(from) << " to " << dtype_name(to) << " at " << j << ", " << i << ", " << k;
+          }
+    }
+}
+
 TEST(TensorTest, FillCountsVersions) {
   Tensor tensor = Tensor::empty({3, 4}, DType::bf16);
   const uint64_t before = tensor.version();
