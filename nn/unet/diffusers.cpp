@@ -53,18 +53,23 @@ Tensor to_theirs(const Tensor& t, const std::string& name) {
   return t.rank() == 2 && !is_table(name) ? t.permute({1, 0}) : t;
 }
 
-// Names of attention before 2023, and linear weights stored as 1x1 convolutions.
-std::map<std::string, Tensor> modernised(const std::map<std::string, Tensor>& tensors) {
+// Today's name of a tensor -> its name in the file: attention had other names before 2023.
+std::map<std::string, std::string> modern_names(const std::vector<std::string>& names) {
   static const std::vector<std::pair<std::string, std::string>> renamed{
       {".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}};
-  std::map<std::string, Tensor> result;
-  for (const auto& [old_name, tensor] : tensors) {
-    std::string name = old_name;
+  std::map<std::string, std::string> result;
+  for (const std::string& given : names) {
+    std::string name = given;
     for (const auto& [from, to] : renamed) name = replaced(name, from, to);
-    const bool squeeze = name.find(".attentions.") != std::string::npos && tensor.rank() == 4;
-    result[name] = squeeze ? tensor.contiguous().reshape({tensor.dim(0), tensor.dim(1)}) : tensor;
+    result[name] = given;
   }
   return result;
+}
+
+// Linear weights were once stored as 1x1 convolutions.
+Tensor without_taps(const Tensor& tensor, const std::string& name) {
+  const bool squeeze = name.find(".attentions.") != std::string::npos && tensor.rank() == 4;
+  return squeeze ? tensor.contiguous().reshape({tensor.dim(0), tensor.dim(1)}) : tensor;
 }
 
 std::string read_text(const std::filesystem::path& path) {
@@ -77,30 +82,33 @@ std::string read_text(const std::filesystem::path& path) {
 
 }  // namespace
 
-void load_diffusers_parameters(UNet& net, const std::map<std::string, Tensor>& given,
-                               const std::string& where) {
-  const AllocatorScope scope(system_allocator());  // weights live long
-  const std::map<std::string, Tensor> tensors = modernised(given);
+void load_diffusers_parameters(UNet& net, const std::vector<std::string>& names,
+                               const TensorLookup& tensor_of, const std::string& where) {
+  const std::map<std::string, std::string> given = modern_names(names);
   size_t used = 0;
   for (Parameter& parameter : net.parameters()) {
     const Source source = source_of(parameter);
-    Tensor value = Tensor::empty(parameter.value.shape());
+    const auto value = [&] {
+      const AllocatorScope scope(system_allocator());  // weights live long
+      return Tensor::empty(parameter.value.shape());
+    }();
     int64_t begin = 0;
     for (const std::string& name : source.names) {
-      const auto found = tensors.find(name);
-      if (found == tensors.end())
+      const auto found = given.find(name);
+      if (found == given.end())
         fail_data(where, "tensor '", name, "' is missing; expected shape ", source.shape);
-      if (!(found->second.shape() == source.shape))
-        fail_data(where, "tensor '", name, "' is ", found->second.shape(), ", expected ", source.shape);
-      const Tensor part = to_ours(found->second, name);
+      const Tensor tensor = without_taps(tensor_of(found->second), name);
+      if (!(tensor.shape() == source.shape))
+        fail_data(where, "tensor '", name, "' is ", tensor.shape(), ", expected ", source.shape);
+      const Tensor part = to_ours(tensor, name);
       value.slice(-1, begin, begin + part.dim(-1)).copy_from(part);
       begin += part.dim(-1);
       ++used;
     }
     parameter.value.mutable_value() = value;
   }
-  if (used != tensors.size())
-    fail_data(where, "holds ", tensors.size(), " tensors, but the network of its config has ", used);
+  if (used != names.size())
+    fail_data(where, "holds ", names.size(), " tensors, but the network of its config has ", used);
 }
 
 std::map<std::string, Tensor> diffusers_tensors(const UNet& net) {
@@ -124,7 +132,12 @@ std::unique_ptr<UNet> load_diffusers_unet(const std::string& folder) {
   const std::string config = (at / "config.json").string();
   const std::string weights = (at / "diffusion_pytorch_model.safetensors").string();
   auto net = std::make_unique<UNet>(unet_config_from_diffusers(read_text(config), config), std::nullopt);
-  load_diffusers_parameters(*net, load_safetensors(weights).tensors, weights);
+  const SafeTensorsFile file(weights);
+  std::vector<std::string> names;
+  for (const SafeTensorsEntry& entry : file.entries()) names.push_back(entry.name);
+  // One tensor at a time: each is read into the memory that the last one of its size left to the pool.
+  load_diffusers_parameters(
+      *net, names, [&](const std::string& name) { return file.load(name); }, weights);
   return net;
 }
 

@@ -4,18 +4,24 @@
 // and the names of attention in files of 2022 (query, key, value, proj_attn).
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "nn/unet/unet.h"
 
 namespace tw {
 
-// Throws Error{data} naming `where` and a tensor that is missing, left over or of the wrong shape (in
-// diffusers' layout).
-void load_diffusers_parameters(UNet& net, const std::map<std::string, Tensor>& tensors,
-                               const std::string& where);
+// Gives the tensor of a name in diffusers' layout; asked once for each, and kept no longer than its turn
+// lasts.
+using TensorLookup = std::function<Tensor(const std::string& name)>;
+
+// `names` are all that the lookup knows. Throws Error{data} naming `where` and a tensor that is missing, left
+// over or of the wrong shape (in diffusers' layout).
+void load_diffusers_parameters(UNet& net, const std::vector<std::string>& names,
+                               const TensorLookup& tensor_of, const std::string& where);
 
 // The other direction: UNet2DModel's names and layouts, f32.
 std::map<std::string, Tensor> diffusers_tensors(const UNet& net);

@@ -15,6 +15,13 @@ namespace {
 
 using testing::HasSubstr;
 
+void load(UNet& net, const std::map<std::string, Tensor>& tensors, const std::string& where) {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : tensors) names.push_back(name);
+  load_diffusers_parameters(
+      net, names, [&](const std::string& name) { return tensors.at(name); }, where);
+}
+
 UNetConfig small_config() {
   UNetConfig config = unet_preset("tiny");
   config.resolution = 8;
@@ -37,7 +44,7 @@ TEST(DiffusersNames, TheCifar10ModelHasTheTensorsOfTheReference) {
 TEST(DiffusersNames, ThereAndBackIsTheSame) {
   const UNet net(small_config(), 5);
   UNet copy(small_config(), 6);
-  load_diffusers_parameters(copy, diffusers_tensors(net), "here");
+  load(copy, diffusers_tensors(net), "here");
   const auto a = net.parameters(), b = copy.parameters();
   for (size_t i = 0; i < a.size(); ++i)
     EXPECT_EQ(a[i].value.value().to_vector(), b[i].value.value().to_vector()) << a[i].name;
@@ -56,7 +63,7 @@ TEST(DiffusersNames, NamesOf2022AreUnderstood) {
   }
   ASSERT_TRUE(old.contains("mid_block.attentions.0.query.weight"));
   UNet copy(small_config(), 6);
-  load_diffusers_parameters(copy, old, "here");
+  load(copy, old, "here");
   EXPECT_EQ(copy.parameters()[20].value.value().to_vector(), net.parameters()[20].value.value().to_vector());
 }
 
@@ -65,7 +72,7 @@ TEST(DiffusersNames, WhatDoesNotFitIsNamed) {
   auto tensors = diffusers_tensors(net);
   tensors.erase("mid_block.attentions.0.to_k.weight");
   try {
-    load_diffusers_parameters(net, tensors, "there");
+    load(net, tensors, "there");
     FAIL();
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), AllOf(HasSubstr("there"), HasSubstr("mid_block.attentions.0.to_k.weight"),
