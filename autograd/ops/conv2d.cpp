@@ -70,12 +70,6 @@ bool PackedWeights::Slot::holds(const kernels::Conv2dParams& wanted, const Tenso
          version == w.version() && same(params, wanted) && isa == kernels::active_isa();
 }
 
-bool PackedWeights::keeps(const kernels::Conv2dProblem& problem, kernels::Conv2dPass pass) const {
-  if (use_ != WeightUse::guided_sampling) return true;
-  const int64_t bytes = kernels::conv2d_packed_bytes(problem, pass);
-  return bytes <= problem.w.numel() * static_cast<int64_t>(sizeof(float)) * 3 / 2;
-}
-
 const Tensor& PackedWeights::get(const kernels::Conv2dProblem& problem, const Tensor& w,
                                  kernels::Conv2dPass pass) {
   Slot& slot = slots_[pass == kernels::Conv2dPass::forward ? 0 : 1];
@@ -118,9 +112,7 @@ Var convolution(const char* op, const ConvolutionShapes& shapes, const Var& x, c
   kernels::Conv2dProblem problem{params, shapes.x, shapes.w, x.dtype(), terms.temb.defined()};
   const bool cached = cache && x.dtype() != DType::f64 && !wants_gradient({w});
   {
-    const Tensor packed = cached && cache->keeps(problem, kernels::Conv2dPass::forward)
-                              ? cache->get(problem, weight4, kernels::Conv2dPass::forward)
-                              : Tensor();
+    const Tensor packed = cached ? cache->get(problem, weight4, kernels::Conv2dPass::forward) : Tensor();
     const Tensor scratch = workspace(kernels::conv2d_forward_workspace_bytes(problem, packed.defined()));
     kernels::conv2d_forward(params, input4.view(), weight4.view(),
                             {view_of(terms.bias), view_of(terms.temb), residual.view()}, y.view(),
@@ -132,7 +124,7 @@ Var convolution(const char* op, const ConvolutionShapes& shapes, const Var& x, c
   Kept kept{.params = params, .shapes = shapes, .x_shape = x.shape(), .w_shape = w.shape()};
   if (w.requires_grad()) kept.x = Saved(input);
   if (x.requires_grad()) kept.w = Saved(weight);
-  if (x.requires_grad() && cached && cache->keeps(problem, kernels::Conv2dPass::data_gradient))
+  if (x.requires_grad() && cached)
     kept.packed = cache->get(problem, weight4, kernels::Conv2dPass::data_gradient);
   if (terms.temb.defined()) kept.temb = terms.temb.dtype();
   if (terms.residual.defined()) kept.residual = terms.residual.dtype();

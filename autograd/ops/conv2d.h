@@ -23,9 +23,6 @@ class PackedWeights {
  public:
   // The packed form of w for a pass; what it was packed into before stays alive while a tape holds it.
   const Tensor& get(const kernels::Conv2dProblem& problem, const Tensor& w, kernels::Conv2dPass pass);
-  // Guided sampling needs two packed forms of each weight. Those much larger than the weight (Winograd: 4
-  // times) are made anew in each call, in scratch memory: kept, they would be most of what the process holds.
-  bool keeps(const kernels::Conv2dProblem& problem, kernels::Conv2dPass pass) const;
   void clear() { *this = PackedWeights(); }
 
   // From now on w's memory is given back (Storage::discard) once the passes of `use` have been packed:

@@ -1,11 +1,12 @@
 // 3x3 convolution with stride 1 by Winograd F(4x4, 3x3) (cpu/winograd.h): the forward pass, the data gradient
 // as a forward pass over dy with the kernel turned round, and the weight gradient as F(3x3, 4x4).
 //
-// Whether it pays is counted in multiply-adds: four times fewer of them against the transforms and the bytes
-// of transformed weights. Forward and data gradient count one image, so that the choice is the same in every
-// batch; the weight gradient sums over the batch and counts all of it.
+// Whether it pays is counted in multiply-adds: four times fewer of them against the transforms. Forward and
+// data gradient count one image, so that the choice is the same in every batch; the weight gradient sums over
+// the batch and counts all of it.
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/exact.h"
+#include "kernels/cpu/rounding.h"
 #include "kernels/cpu/winograd.h"
 
 namespace tw::kernels {
@@ -13,8 +14,9 @@ namespace {
 
 // What a machine does in the time that a byte of weights takes from memory: 2 (Zen 4) to 6 (Emerald Rapids).
 constexpr double multiply_adds_per_byte = 4;
-// Measured: a tile's input and output transforms, in multiply-adds a channel.
-constexpr double input_transform = 440, output_transform = 380;
+// Measured: a tile's input and output transforms, in multiply-adds a channel, and a weight's in
+// multiply-adds.
+constexpr double input_transform = 440, output_transform = 380, weight_transform = 100;
 
 template <Conv2dPass which>
 WinogradConv conv_of(const Conv2dProblem& problem) {
@@ -66,10 +68,10 @@ const char* declines(const Conv2dProblem& problem) {
   if (const char* reason = unsuitable(problem)) return reason;
   const WinogradConv g = conv_of<which>(problem);
   const double pairs = static_cast<double>(g.depth * g.channels);
-  const double tiles = static_cast<double>(g.tile_rows() * g.tile_columns());
-  const double weight = pairs * sizeof(float) * multiply_adds_per_byte;
-  const double direct = 9 * (pairs * static_cast<double>(g.output_h * g.output_w) + weight);
-  const double winograd = products_of(g, tiles) + winograd_points * weight;
+  // One reading of the weights must serve some tiles; four are the least that the kernel multiplies at once.
+  const double tiles = static_cast<double>(round_up(g.tile_rows() * g.tile_columns(), 4));
+  const double direct = 9 * pairs * static_cast<double>(g.output_h * g.output_w);
+  const double winograd = products_of(g, tiles) + weight_transform * pairs;
   return winograd < direct ? nullptr : "too small a map or too few channels";
 }
 

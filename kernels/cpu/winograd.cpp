@@ -13,7 +13,7 @@
 namespace tw::kernels {
 namespace {
 
-constexpr int64_t block_target = 196608;  // floats of transformed tiles: less than a 1 MiB L2 cache
+constexpr int64_t block_target = 262144;  // floats of transformed tiles; a sixth of them is in use at a time
 constexpr int64_t least_tiles = 24;       // that share one reading of the weights
 constexpr int64_t few_tiles = 24;         // a thread, below which the threads share the weights instead
 
@@ -33,12 +33,16 @@ Partition partition(const WinogradConv& g, const WinogradKernels& kernels) {
   return p;
 }
 
-int64_t transformed_size(const WinogradConv& g, const Partition& p, const WinogradKernels& kernels) {
-  return winograd_points * winograd_point_stride(g.depth, p.block, kernels.tiles_per_group);
+// The parts of a slot's scratch memory, from `begin` on.
+WinogradScratch scratch_at(const WinogradConv& g, const Partition& p, const WinogradKernels& kernels,
+                           float* begin) {
+  float* const weights = begin + winograd_tiles_size(g.depth, p.block, kernels.tiles_per_group);
+  return {begin, weights, weights + winograd_weights_size(g.depth, kernels.channels_per_panel)};
 }
 
 int64_t slot_size(const WinogradConv& g, const Partition& p, const WinogradKernels& kernels) {
-  return transformed_size(g, p, kernels) +
+  return winograd_tiles_size(g.depth, p.block, kernels.tiles_per_group) +
+         winograd_weights_size(g.depth, kernels.channels_per_panel) +
          winograd_products_size(p.block, kernels.tiles_per_group, kernels.channels_per_panel);
 }
 
@@ -72,11 +76,10 @@ void run_winograd(const WinogradConv& g, float* workspace) {
     for (int64_t slot = begin; slot < end; ++slot) {
       const int64_t t = slot % p.tile_slots, c = slot / p.tile_slots;
       const int64_t tile_end = tiles * (t + 1) / p.tile_slots;
-      float* transformed = workspace + slot * floats;
-      float* products = transformed + transformed_size(g, p, kernels);
+      const WinogradScratch scratch = scratch_at(g, p, kernels, workspace + slot * floats);
       for (int64_t tile = tiles * t / p.tile_slots; tile < tile_end; tile += p.block)
         kernels.run(g, tile, std::min(p.block, tile_end - tile), p.panels * c / p.panel_slots,
-                    p.panels * (c + 1) / p.panel_slots, transformed, products);
+                    p.panels * (c + 1) / p.panel_slots, scratch);
     }
   });
 }

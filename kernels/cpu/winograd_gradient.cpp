@@ -23,7 +23,7 @@ Partition partition(const WinogradConv& g, const WinogradGradientKernels& kernel
   Partition p;
   p.panels = ceil_div(g.channels, kernels.channels_per_panel);
   p.groups = padded / kernels.depths_per_group;
-  p.panel_slots = std::min(p.panels, threads / std::gcd(threads, int64_t{winograd_side}));
+  p.panel_slots = std::min(p.panels, threads / std::gcd(threads, winograd_side));
   p.slots = std::min(threads, winograd_side * p.panel_slots);
   const int64_t most = std::clamp(chunk_target / (winograd_side * padded), least_tiles, most_tiles);
   p.chunk = ceil_div(g.tiles(), ceil_div(g.tiles(), most));

@@ -10,7 +10,7 @@
 
 namespace tw::kernels {
 
-inline constexpr int64_t winograd_tile = 4, winograd_points = 36;
+inline constexpr int64_t winograd_tile = 4, winograd_side = 6, winograd_points = 36;
 inline constexpr int64_t winograd_chunk = 16;  // depths that lie together in a transformed tile
 
 // y(n, i, j, o) = sum x(n, i + a - pad_top, j + b - pad_left, c) w(a, b, c, o) + bias + temb + residual.
@@ -39,28 +39,37 @@ struct WinogradWeight {
   int64_t row_stride = 0, column_stride = 0, depth_stride = 0, channel_stride = 0;
 };
 
+// Of the sizes below.
+struct WinogradScratch {
+  float *tiles, *weights, *products;
+};
+
 struct WinogradKernels {
   int64_t tiles_per_group;     // of one register block
   int64_t channels_per_panel;  // NR
-  // Panels [begin, end) of [panel][point][depth, whole chunks][NR], zero where there is no channel or depth.
+  // Panels [begin, end) of [panel][chunk of depths][tap][16][NR], zero where there is no channel or depth.
   void (*pack)(const WinogradConv&, const WinogradWeight&, float* panels, int64_t begin, int64_t end);
-  // Outputs of tiles [tile, tile + tiles) and panels [panel_begin, panel_end); `transformed` and `products`
-  // are scratch of the sizes below.
+  // Outputs of tiles [tile, tile + tiles) and panels [panel_begin, panel_end).
   void (*run)(const WinogradConv&, int64_t tile, int64_t tiles, int64_t panel_begin, int64_t panel_end,
-              float* transformed, float* products);
+              const WinogradScratch&);
 };
 
-// Floats of one point: of a panel of weights, and of a block's transformed tiles. Each has a cache line more
-// than the power of two it would often be, so that 36 stores in a row do not fall into one set of the cache.
-[[gnu::always_inline]] inline int64_t winograd_weight_stride(int64_t depth, int64_t width) {
+// Floats of one point of a transformed panel of weights or block of tiles. Each has a cache line more than
+// the power of two it would often be, so that 36 stores in a row do not fall into one set of the cache.
+[[gnu::always_inline]] inline int64_t winograd_point_stride(int64_t depth, int64_t width) {
   return (depth + winograd_chunk - 1) / winograd_chunk * winograd_chunk * width + winograd_chunk;
 }
-[[gnu::always_inline]] inline int64_t winograd_point_stride(int64_t depth, int64_t tiles,
-                                                            int64_t tiles_per_group) {
-  return winograd_weight_stride(depth, (tiles + tiles_per_group - 1) / tiles_per_group * tiles_per_group);
-}
 [[gnu::always_inline]] inline int64_t winograd_panel_size(int64_t depth, int64_t channels_per_panel) {
-  return winograd_points * winograd_weight_stride(depth, channels_per_panel);
+  return 9 * ((depth + winograd_chunk - 1) / winograd_chunk * winograd_chunk) * channels_per_panel;
+}
+[[gnu::always_inline]] inline int64_t winograd_tiles_size(int64_t depth, int64_t tiles,
+                                                          int64_t tiles_per_group) {
+  const int64_t rows = (tiles + tiles_per_group - 1) / tiles_per_group * tiles_per_group;
+  return winograd_points * winograd_point_stride(depth, rows);
+}
+// A row of points.
+[[gnu::always_inline]] inline int64_t winograd_weights_size(int64_t depth, int64_t channels_per_panel) {
+  return winograd_side * winograd_point_stride(depth, channels_per_panel);
 }
 [[gnu::always_inline]] inline int64_t winograd_products_size(int64_t tiles, int64_t tiles_per_group,
                                                              int64_t channels_per_panel) {

@@ -8,8 +8,6 @@
 
 namespace tw::kernels {
 
-inline constexpr int winograd_side = 6;  // rows of 6 points
-
 // The forward pass's geometry: `source` is x, of `depth` channels; dy has the output's extents.
 struct WinogradGradient {
   WinogradConv conv;

@@ -42,17 +42,28 @@ TW_INLINE void winograd_data(const V (&d)[6], V (&t)[6]) {
   t[5] = winograd_data_last(d[1], d[3], d[5]);
 }
 
-// G w.
-template <class V>
-TW_INLINE void winograd_weight(const V (&w)[3], V (&t)[6]) {
+// G w without the scales n of its rows, which winograd_output has instead: there are more weights than
+// outputs. And row `row` of it alone.
+template <int row, class V>
+TW_INLINE V winograd_weight_row(V w0, V w1, V w2) {
   using P = WinogradPoints;
-  t[0] = V(P::n0) * w[0];
-  const V even_p = fma(V(P::p2), w[2], w[0]), even_q = fma(V(P::q2), w[2], w[0]);
-  t[1] = V(P::np) * fma(V(P::p), w[1], even_p);
-  t[2] = V(P::np) * fma(V(-P::p), w[1], even_p);
-  t[3] = V(P::nq) * fma(V(P::q), w[1], even_q);
-  t[4] = V(P::nq) * fma(V(-P::q), w[1], even_q);
-  t[5] = w[2];
+  if constexpr (row == 0) {
+    return w0;
+  } else if constexpr (row == 5) {
+    return w2;
+  } else {
+    constexpr float size = row < 3 ? P::p : P::q;
+    return fma(V(row % 2 == 1 ? size : -size), w1, fma(V(size * size), w2, w0));
+  }
+}
+template <class V>
+TW_INLINE void winograd_weight(V w0, V w1, V w2, V (&t)[6]) {
+  t[0] = w0;
+  t[1] = winograd_weight_row<1>(w0, w1, w2);
+  t[2] = winograd_weight_row<2>(w0, w1, w2);
+  t[3] = winograd_weight_row<3>(w0, w1, w2);
+  t[4] = winograd_weight_row<4>(w0, w1, w2);
+  t[5] = w2;
 }
 
 // Coefficient of weight `tap` at transform `point`, for G^T.
@@ -94,7 +105,7 @@ TW_INLINE auto winograd_gradient_row(const Load& load) {
   }
 }
 
-// A y: the transpose of winograd_output.
+// A y: the transpose of winograd_output without n.
 template <class V>
 TW_INLINE void winograd_gradient(const V (&y)[4], V (&t)[6]) {
   const auto load = [&](int i) { return y[i]; };
@@ -106,15 +117,15 @@ TW_INLINE void winograd_gradient(const V (&y)[4], V (&t)[6]) {
   t[5] = y[3];
 }
 
-// A^T m.
+// A^T n m.
 template <class V>
 TW_INLINE void winograd_output(const V (&m)[6], V (&y)[4]) {
   using P = WinogradPoints;
   const V sum_p = m[1] + m[2], odd_p = m[1] - m[2], sum_q = m[3] + m[4], odd_q = m[3] - m[4];
-  y[0] = m[0] + (sum_p + sum_q);
-  y[1] = fma(V(P::q), odd_q, V(P::p) * odd_p);
-  y[2] = fma(V(P::q2), sum_q, V(P::p2) * sum_p);
-  y[3] = fma(V(P::q * P::q2), odd_q, fma(V(P::p * P::p2), odd_p, m[5]));
+  y[0] = fma(V(P::n0), m[0], fma(V(P::nq), sum_q, V(P::np) * sum_p));
+  y[1] = fma(V(P::nq * P::q), odd_q, V(P::np * P::p) * odd_p);
+  y[2] = fma(V(P::nq * P::q2), sum_q, V(P::np * P::p2) * sum_p);
+  y[3] = fma(V(P::nq * P::q * P::q2), odd_q, fma(V(P::np * P::p * P::p2), odd_p, m[5]));
 }
 
 }  // namespace tw::kernels::TW_ISA
