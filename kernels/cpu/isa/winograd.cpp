@@ -117,13 +117,7 @@ TW_INLINE void transform_input(const Load& load, int64_t stride, float* to) {
 template <class T>
 void transform_tile(const WinogradConv& g, const WinogradPlace& p, int64_t rows, int64_t point_stride,
                     float* to) {
-  const WinogradSquare<T> square{
-      static_cast<const T*>(g.source) + p.sample * g.source_h * g.source_w * g.depth,
-      g.source_h,
-      g.source_w,
-      g.depth,
-      p.row - g.pad_top,
-      p.column - g.pad_left};
+  const auto square = source_square<T>(g, p);
   const bool whole = square.template inside<side>();
   const int64_t padded = round_up(g.depth, chunk);
   for (int64_t c = 0; c < padded; c += lanes) {

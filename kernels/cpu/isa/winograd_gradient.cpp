@@ -62,14 +62,7 @@ template <int row, class T>
 void transform_sources(const WinogradConv& g, int64_t tile, int64_t tiles, float* to) {
   const int64_t padded = round_up(g.depth, chunk), stride = padded * tiles;
   for (int64_t t = 0; t < tiles; ++t) {
-    const WinogradPlace p = place_of(g, tile + t);
-    const WinogradSquare<T> square{
-        static_cast<const T*>(g.source) + p.sample * g.source_h * g.source_w * g.depth,
-        g.source_h,
-        g.source_w,
-        g.depth,
-        p.row - g.pad_top,
-        p.column - g.pad_left};
+    const auto square = source_square<T>(g, place_of(g, tile + t));
     const bool whole = square.template inside<side>();
     for (int64_t c = 0; c < padded; c += lanes) {
       float* at = to + (c / chunk * tiles + t) * chunk + c % chunk;

@@ -46,4 +46,15 @@ struct WinogradSquare {
   }
 };
 
+// The inputs of a tile.
+template <class T>
+TW_INLINE WinogradSquare<T> source_square(const WinogradConv& g, const WinogradPlace& p) {
+  return {static_cast<const T*>(g.source) + p.sample * g.source_h * g.source_w * g.depth,
+          g.source_h,
+          g.source_w,
+          g.depth,
+          p.row - g.pad_top,
+          p.column - g.pad_left};
+}
+
 }  // namespace tw::kernels::TW_ISA
