@@ -35,7 +35,7 @@ void DemoSettings::declare(Options& options) {
   options.add("--model", model, "model folder", "DIR");
   options.add("--out", out, "folder for report.html and the pictures", "DIR");
   options.add("--per-class", per_class, "pictures of each class");
-  options.add("--steps", steps, "DDIM steps of a picture");
+  options.add("--steps", steps, "DDPM steps of a picture");
   options.add("--guidance", guidance, "classifier-free guidance weight");
   options.add("--restore-steps", restore_steps, "DDPM steps of the restoration");
   options.add("--train-steps", train_steps, "steps of continued training");
@@ -79,13 +79,13 @@ void run_demo(const DemoSettings& settings) {
        {"training", fixed(training.images_per_second, 0) + " images/s"}});
   report.section("Drawn from noise", "One row a class, top to bottom: " + joined(samples.classes) + ".");
   report.figures({HtmlReport::figure(
-      samples.sheet, std::to_string(settings.steps) + " DDIM steps, guidance " + fixed(settings.guidance, 1),
+      samples.sheet, std::to_string(settings.steps) + " DDPM steps, guidance " + fixed(settings.guidance, 1),
       true, 560)});
   report.section("How a picture appears",
                  "What the network takes the clean picture to be, from the first step (left) to the last.");
   report.figures(
       {HtmlReport::figure(samples.strip, "the first picture of the first classes"),
-       HtmlReport::figure_of_file(path("trajectory.gif"), "all steps of the first class", true, 320)});
+       HtmlReport::figure_of_file(path("trajectory.gif"), "the first class on its way", true, 320)});
   report.section(
       "A degraded picture restored",
       "Left: a real emoji. Middle: with a hole and noise of 0.05 in [-1, 1]. Right: drawn by diffusion "

@@ -15,8 +15,8 @@ struct DemoSettings {
   std::string model = "models/emoji-32";
   std::string out = "out/demo";
   int64_t per_class = 6;        // pictures of each class on the sheet
-  int64_t steps = 40;           // DDIM steps of a picture
-  double guidance = 2;          // classifier-free guidance
+  int64_t steps = 100;          // DDPM steps of a picture
+  double guidance = 2.5;        // classifier-free guidance
   int64_t restore_steps = 250;  // DDPM steps of the restoration
   int64_t train_steps = 40;
   uint64_t seed = 0;

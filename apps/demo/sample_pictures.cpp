@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 
@@ -13,6 +14,8 @@ SampledPictures sample_pictures(const DiffusionModel& model, const DemoSettings&
   const UNetConfig& config = model.network->config();
   const Schedule schedule(model.card.schedule);
   SamplerSettings sampler;
+  // The fresh noise of every step washes out the errors of a small network; DDIM carries them to the end.
+  sampler.sampler = "ddpm";
   sampler.steps = settings.steps;
   const SamplerTable table = make_table(schedule, model.card.prediction, model.card.sampling, sampler);
   DrawSettings draw_settings;
@@ -37,8 +40,9 @@ SampledPictures sample_pictures(const DiffusionModel& model, const DemoSettings&
     auto observe = [&](const StepView& view) {
       if (!watched) return;
       const Image first = images_of(view.x0.slice(0, 0, 1), model.card.bit_depth)[0];
-      if (view.step % 5 == 0 || view.step + 1 == view.steps) trajectories.back().push_back(first);
-      if (row == 0)
+      const bool last = view.step + 1 == view.steps;
+      if (last || view.step % std::max<int64_t>(1, view.steps / 8) == 0) trajectories.back().push_back(first);
+      if (row == 0 && (last || view.step % std::max<int64_t>(1, view.steps / 40) == 0))
         frames.push_back(image_grid(images_of(view.x0, model.card.bit_depth), {.columns = 3, .zoom = 3}));
     };
     const Tensor x = draw(*model.network, table, seeds, draw_settings, observe);
