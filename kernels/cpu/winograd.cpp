@@ -37,12 +37,12 @@ Partition partition(const WinogradConv& g, const WinogradKernels& kernels) {
 WinogradScratch scratch_at(const WinogradConv& g, const Partition& p, const WinogradKernels& kernels,
                            float* begin) {
   float* const weights = begin + winograd_tiles_size(g.depth, p.block, kernels.tiles_per_group);
-  return {begin, weights, weights + winograd_weights_size(g.depth, kernels.channels_per_panel)};
+  return {begin, weights, weights + winograd_weights_size(kernels.channels_per_panel)};
 }
 
 int64_t slot_size(const WinogradConv& g, const Partition& p, const WinogradKernels& kernels) {
   return winograd_tiles_size(g.depth, p.block, kernels.tiles_per_group) +
-         winograd_weights_size(g.depth, kernels.channels_per_panel) +
+         winograd_weights_size(kernels.channels_per_panel) +
          winograd_products_size(p.block, kernels.tiles_per_group, kernels.channels_per_panel);
 }
 

@@ -32,8 +32,14 @@ struct Ahead {
   int64_t step;
 };
 
-// c(G * group, NV) = sums over the runs; the pixels of group i at at[i] + j * pitch, b as [term][NV].
-template <int G, int NV>
+// Floats between what is read of a panel that comes from memory and what is fetched.
+constexpr int stream_distance = 2048;
+// With more tiles a panel, there is time to fetch the next one on the way.
+constexpr int64_t most_tiles_of_stream = 8;
+
+// c(G * group, NV) = sums over the runs; the pixels of group i at at[i] + j * pitch, b as [term][NV], which
+// comes from memory if `stream`.
+template <int G, int NV, bool stream>
 [[gnu::noinline]] void multiply(const float* const* at, int64_t pitch, const Runs& runs, const float* b,
                                 Ahead ahead, float* c) {
   int64_t steps[group];
@@ -60,6 +66,9 @@ template <int G, int NV>
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) sums[i * group + p][j] = pixel * weight[j] + sums[i * group + p][j];
       }
+    if constexpr (stream)
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) __builtin_prefetch(b + stream_distance + j * lanes, 0, 2);
     b += NV * lanes;
   };
   for (int64_t plane = 0; plane < runs.planes; ++plane)
@@ -89,12 +98,12 @@ template <int G, int NV>
     for (int j = 0; j < NV; ++j) V(sums[i][j]).store(c + (i * NV + j) * lanes);
 }
 
-template <int NV>
+template <int NV, bool stream>
 void multiply_groups(int64_t groups, const float* const* at, int64_t pitch, const Runs& runs, const float* b,
                      const Ahead& ahead, float* c) {
-  if (groups == 3) return multiply<3, NV>(at, pitch, runs, b, ahead, c);
-  if (groups == 2) return multiply<2, NV>(at, pitch, runs, b, ahead, c);
-  multiply<1, NV>(at, pitch, runs, b, ahead, c);
+  if (groups == 3) return multiply<3, NV, stream>(at, pitch, runs, b, ahead, c);
+  if (groups == 2) return multiply<2, NV, stream>(at, pitch, runs, b, ahead, c);
+  multiply<1, NV, stream>(at, pitch, runs, b, ahead, c);
 }
 
 // `count` channels of a pixel; `from` null gives zeros.
@@ -277,10 +286,12 @@ void multiply_chunk(const TapGemm& g, const GridChunk& c, const GridChunk& follo
       const int64_t share = turn ? panel_share : source_share;
       const Ahead ahead{(turn ? next_panel : next_source) + share * tile,
                         share ? share * 8 / g.terms() + 1 : 0};
-      if (vectors == 1)
-        multiply_groups<1>(size, at, pitch, runs, b, ahead, sums);
-      else
-        multiply_groups<panel_vectors>(size, at, pitch, runs, b, ahead, sums);
+      const bool stream = tile == 0 && tiles <= most_tiles_of_stream;
+      const auto multiply_tile =
+          vectors == 1
+              ? (stream ? multiply_groups<1, true> : multiply_groups<1, false>)
+              : (stream ? multiply_groups<panel_vectors, true> : multiply_groups<panel_vectors, false>);
+      multiply_tile(size, at, pitch, runs, b, ahead, sums);
       for (int64_t i = 0; i < size; ++i, advance(c, out))
         if (g.output_dtype == DType::bf16)
           finish<bf16>(g, c, out, sums + i * group * wide, vectors, channel, count);

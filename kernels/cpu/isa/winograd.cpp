@@ -1,9 +1,10 @@
 // Algorithm, for a block of tiles whose transforms stay in the L2 cache: the input transform, vectorised over
 // channels, writes [point][group][depth / 16][MR][16], so that the micro-kernel has one pointer and constant
 // offsets; each panel of NR channels is then 36 products into [tile][point][NR], from which the output
-// transform writes y with the terms added. Weights are transformed on the way, a row of six points of a panel
-// at a time into the cache: 50 cycles for 16 pairs of channels against the 18 of each tile, and a quarter of
-// the bytes from memory that transformed weights would be.
+// transform writes y with the terms added. Weights are transformed on the way, a row of six points of some
+// depths of a panel at a time, which stay in the L1 cache until the tiles are multiplied with them: 50 cycles
+// for 16 pairs of channels against the 18 of each tile, and a quarter of the bytes from memory that
+// transformed weights would be. The next panel is fetched meanwhile.
 #include "kernels/cpu/isa/winograd.h"
 
 #include "kernels/cpu/isa.h"
@@ -24,27 +25,26 @@ constexpr int group_tiles = TW_VECTOR_BYTES == 64 ? 12 : 6, group_unit = group_t
 constexpr int panel_vectors = 2;
 constexpr int64_t panel_channels = panel_vectors * lanes;
 constexpr int side = winograd_side;  // of a tile's input
+constexpr int64_t cache_line = 64;
 
-// c(MR rows, product_stride apart) = a(MR, chunks * 16) b(chunks * 16, NV); a as [chunk][MR][16].
+// c(MR rows, winograd_points * NV apart) += a(MR, chunks * 16) b(chunks * 16, NV); a as [chunk][MR][16]. The
+// `first` terms replace what is in c. A line from `ahead` on is fetched with every term.
 template <int MR, int NV>
 [[gnu::noinline]] void multiply(const float* __restrict a, const float* __restrict b, int64_t chunks,
-                                float* __restrict c) {
+                                bool first, const char* ahead, float* __restrict c) {
   typename V::Native sums[MR][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) {
-      sums[i][j] = V(0.0f).native;
-      __builtin_prefetch(c + (i * winograd_points * NV + j) * lanes, 1);
-    }
+    for (int j = 0; j < NV; ++j)
+      sums[i][j] = first ? V(0.0f).native : V::load(c + (i * winograd_points * NV + j) * lanes).native;
   for (int64_t k = 0; k < chunks; ++k) {
     for (int kk = 0; kk < chunk; ++kk) {
       if (kk < MR) __builtin_prefetch(a + (MR + kk) * chunk);
       typename V::Native weight[NV];
 #pragma GCC unroll 4
       for (int j = 0; j < NV; ++j) weight[j] = V::load(b + j * lanes).native;
-      __builtin_prefetch(b + 16 * NV * lanes);
-      if (NV * lanes > 16) __builtin_prefetch(b + 16 * NV * lanes + 16);
+      __builtin_prefetch(ahead + kk * cache_line, 0, 2);
 #pragma GCC unroll 16
       for (int i = 0; i < MR; ++i) {
         const typename V::Native x = V(a[i * chunk + kk]).native;
@@ -54,6 +54,7 @@ template <int MR, int NV>
       b += NV * lanes;
     }
     a += MR * chunk;
+    ahead += chunk * cache_line;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < MR; ++i)
@@ -62,10 +63,11 @@ template <int MR, int NV>
 }
 
 template <int NV>
-void multiply_group(int64_t rows, const float* a, const float* b, int64_t chunks, float* c) {
-  if (rows == group_tiles) return multiply<group_tiles, NV>(a, b, chunks, c);
-  if (rows == group_tiles * 2 / 3) return multiply<group_tiles * 2 / 3, NV>(a, b, chunks, c);
-  multiply<group_tiles / 3, NV>(a, b, chunks, c);
+void multiply_group(int64_t rows, const float* a, const float* b, int64_t chunks, bool first,
+                    const char* ahead, float* c) {
+  if (rows == group_tiles) return multiply<group_tiles, NV>(a, b, chunks, first, ahead, c);
+  if (rows == group_tiles * 2 / 3) return multiply<group_tiles * 2 / 3, NV>(a, b, chunks, first, ahead, c);
+  multiply<group_tiles / 3, NV>(a, b, chunks, first, ahead, c);
 }
 
 // The tiles of a block in groups as equal as units can be: 16 = 8 + 8, not 12 + 4.
@@ -238,22 +240,32 @@ void run_typed(const WinogradConv& g, int64_t tile, int64_t tiles, int64_t panel
   const Groups groups(tiles);
   const int64_t padded = round_up(g.depth, chunk);
   const int64_t stride = winograd_point_stride(g.depth, round_up(tiles, group_tiles));
+  // One group uses the weights once: then half as many, so that its sums and tiles fit beside them.
+  const int64_t depths_at_once = groups.count == 1 ? winograd_weight_depths / 2 : winograd_weight_depths;
   transform_block<T>(g, groups, tile, tiles, stride, scratch.tiles);
   for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
     const int64_t vectors = vectors_of(g, panel), width = vectors * lanes;
     const auto multiply_rows = vectors == 1 ? multiply_group<1> : multiply_group<panel_vectors>;
     const float* weights = g.panels + panel * winograd_panel_size(g.depth, panel_channels);
-    const int64_t weight_stride = winograd_point_stride(g.depth, width);
-    for (int row = 0; row < side; ++row) {
-      transform_row[row](weights, padded, width, weight_stride, scratch.weights);
-      for (int column = 0; column < side; ++column)
-        for (int64_t group = 0; group < groups.count; ++group) {
-          const int64_t point = row * side + column, first = groups.begin(group);
-          multiply_rows(groups.rows(group), scratch.tiles + point * stride + first * padded,
-                        scratch.weights + column * weight_stride, padded / chunk,
-                        scratch.products + (first * winograd_points + point) * width);
-        }
-    }
+    const int64_t weight_stride = winograd_point_stride(winograd_weight_depths, width);
+    const int64_t panel_size = 9 * padded * width;
+    // Every product fetches its share of the next panel.
+    const bool last = panel + 1 == panel_end;
+    const char* ahead = reinterpret_cast<const char*>(last ? weights : weights + panel_size);
+    const int64_t products = winograd_points * groups.count * ceil_div(padded, depths_at_once);
+    const int64_t share = last ? 0 : panel_size * static_cast<int64_t>(sizeof(float)) / products;
+    for (int row = 0; row < side; ++row)
+      for (int64_t depth = 0; depth < padded; depth += depths_at_once) {
+        const int64_t depths = padded - depth < depths_at_once ? padded - depth : depths_at_once;
+        transform_row[row](weights + 9 * depth * width, depths, width, weight_stride, scratch.weights);
+        for (int column = 0; column < side; ++column)
+          for (int64_t group = 0; group < groups.count; ++group, ahead += share) {
+            const int64_t point = row * side + column, rows = groups.rows(group), first = groups.begin(group);
+            multiply_rows(rows, scratch.tiles + point * stride + first * padded + depth * rows,
+                          scratch.weights + column * weight_stride, depths / chunk, depth == 0, ahead,
+                          scratch.products + (first * winograd_points + point) * width);
+          }
+      }
     for (int64_t t = 0; t < tiles; ++t)
       for (int64_t j = 0; j < vectors; ++j) {
         const int64_t channel = panel * panel_channels + j * lanes, left = g.channels - channel;

@@ -12,6 +12,8 @@ namespace tw::kernels {
 
 inline constexpr int64_t winograd_tile = 4, winograd_side = 6, winograd_points = 36;
 inline constexpr int64_t winograd_chunk = 16;  // depths that lie together in a transformed tile
+// Depths whose weights are transformed at a time: six points of a panel, 24 KiB, stay in the L1 cache.
+inline constexpr int64_t winograd_weight_depths = 32;
 
 // y(n, i, j, o) = sum x(n, i + a - pad_top, j + b - pad_left, c) w(a, b, c, o) + bias + temb + residual.
 struct WinogradConv {
@@ -54,7 +56,7 @@ struct WinogradKernels {
               const WinogradScratch&);
 };
 
-// Floats of one point of a transformed panel of weights or block of tiles. Each has a cache line more than
+// Floats of one point of transformed weights or of a block of tiles. Each has a cache line more than
 // the power of two it would often be, so that 36 stores in a row do not fall into one set of the cache.
 [[gnu::always_inline]] inline int64_t winograd_point_stride(int64_t depth, int64_t width) {
   return (depth + winograd_chunk - 1) / winograd_chunk * winograd_chunk * width + winograd_chunk;
@@ -68,8 +70,8 @@ struct WinogradKernels {
   return winograd_points * winograd_point_stride(depth, rows);
 }
 // A row of points.
-[[gnu::always_inline]] inline int64_t winograd_weights_size(int64_t depth, int64_t channels_per_panel) {
-  return winograd_side * winograd_point_stride(depth, channels_per_panel);
+[[gnu::always_inline]] inline int64_t winograd_weights_size(int64_t channels_per_panel) {
+  return winograd_side * winograd_point_stride(winograd_weight_depths, channels_per_panel);
 }
 [[gnu::always_inline]] inline int64_t winograd_products_size(int64_t tiles, int64_t tiles_per_group,
                                                              int64_t channels_per_panel) {
