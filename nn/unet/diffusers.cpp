@@ -1,10 +1,12 @@
 #include "nn/unet/diffusers.h"
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <vector>
 
+#include "kernels/cpu/thread_pool.h"
 #include "nn/unet/config_json.h"
 #include "tensor/error.h"
 #include "tensor/io/safetensors.h"
@@ -85,30 +87,38 @@ std::string read_text(const std::filesystem::path& path) {
 void load_diffusers_parameters(UNet& net, const std::vector<std::string>& names,
                                const TensorLookup& tensor_of, const std::string& where) {
   const std::map<std::string, std::string> given = modern_names(names);
+  std::vector<Parameter> parameters = net.parameters();
+  std::vector<Source> sources;
   size_t used = 0;
-  for (Parameter& parameter : net.parameters()) {
-    const Source source = source_of(parameter);
-    const auto value = [&] {
-      const AllocatorScope scope(system_allocator());  // weights live long
-      return Tensor::empty(parameter.value.shape());
-    }();
-    int64_t begin = 0;
-    for (const std::string& name : source.names) {
-      const auto found = given.find(name);
-      if (found == given.end())
-        fail_data(where, "tensor '", name, "' is missing; expected shape ", source.shape);
-      const Tensor tensor = without_taps(tensor_of(found->second), name);
-      if (!(tensor.shape() == source.shape))
-        fail_data(where, "tensor '", name, "' is ", tensor.shape(), ", expected ", source.shape);
-      const Tensor part = to_ours(tensor, name);
-      value.slice(-1, begin, begin + part.dim(-1)).copy_from(part);
-      begin += part.dim(-1);
-      ++used;
-    }
-    parameter.value.mutable_value() = value;
+  for (const Parameter& parameter : parameters) {
+    sources.push_back(source_of(parameter));
+    used += sources.back().names.size();
+    for (const std::string& name : sources.back().names)
+      if (!given.contains(name))
+        fail_data(where, "tensor '", name, "' is missing; expected shape ", sources.back().shape);
   }
   if (used != names.size())
     fail_data(where, "holds ", names.size(), " tensors, but the network of its config has ", used);
+  // Reading, turning and the first touch of the memory; every thread takes the next parameter.
+  std::atomic<size_t> next = 0;
+  kernels::parallel_for(kernels::thread_count(), 1, [&](int64_t, int64_t) {
+    for (size_t i = next++; i < parameters.size(); i = next++) {
+      const auto value = [&] {
+        const AllocatorScope scope(system_allocator());  // weights live long
+        return Tensor::empty(parameters[i].value.shape());
+      }();
+      int64_t begin = 0;
+      for (const std::string& name : sources[i].names) {
+        const Tensor tensor = without_taps(tensor_of(given.at(name)), name);
+        if (!(tensor.shape() == sources[i].shape))
+          fail_data(where, "tensor '", name, "' is ", tensor.shape(), ", expected ", sources[i].shape);
+        const Tensor part = to_ours(tensor, name);
+        value.slice(-1, begin, begin + part.dim(-1)).copy_from(part);
+        begin += part.dim(-1);
+      }
+      parameters[i].value.mutable_value() = value;
+    }
+  });
 }
 
 std::map<std::string, Tensor> diffusers_tensors(const UNet& net) {
@@ -135,7 +145,8 @@ std::unique_ptr<UNet> load_diffusers_unet(const std::string& folder) {
   const SafeTensorsFile file(weights);
   std::vector<std::string> names;
   for (const SafeTensorsEntry& entry : file.entries()) names.push_back(entry.name);
-  // One tensor at a time: each is read into the memory that the last one of its size left to the pool.
+  // One tensor a thread at a time: each is read into the memory that the last one of its size left to the
+  // pool.
   load_diffusers_parameters(
       *net, names, [&](const std::string& name) { return file.load(name); }, weights);
   return net;

@@ -14,8 +14,8 @@
 
 namespace tw {
 
-// Gives the tensor of a name in diffusers' layout; asked once for each, and kept no longer than its turn
-// lasts.
+// Gives the tensor of a name in diffusers' layout; asked once for each, by several threads at a time, and
+// kept no longer than its turn lasts.
 using TensorLookup = std::function<Tensor(const std::string& name)>;
 
 // `names` are all that the lookup knows. Throws Error{data} naming `where` and a tensor that is missing, left
