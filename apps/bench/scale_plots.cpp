@@ -24,8 +24,7 @@ std::vector<Point> points_of(const std::string& file) {
   std::vector<Point> points;
   for (const Json& row : read_json(file)) {
     const int threads = row.at("threads").get<int>();
-    points.push_back({names.at(row.at("mode").get<std::string>()) + ", " + std::to_string(threads) +
-                          (threads == 1 ? " thread" : " threads"),
+    points.push_back({names.at(row.at("mode").get<std::string>()) + (threads == 1 ? ", 1 thread" : ""),
                       row.at("batch").get<double>(), row.at("resolution").get<double>(),
                       row.at("seconds_per_image").get<double>() * 1e3,
                       row.at("peak_rss_bytes").get<double>() / (1 << 20)});
