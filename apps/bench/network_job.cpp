@@ -35,8 +35,9 @@ void run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& pac
   const Schedule schedule;
   DdpmParams params;
   params.timesteps = sampling_timesteps(Spacing::trailing, schedule.steps(), schedule.steps());
-  const SamplerTable table = ddpm_table(schedule, params);
   const UNetConfig& config = network.config();
+  if (config.out_channels == 2 * config.in_channels) params.variance = Variance::learned_range;
+  const SamplerTable table = ddpm_table(schedule, params);
   SeededNoise noise(first_seeds(batch), image_shape(config));
   LoopOptions options;
   options.observe = [&](const StepView&) {

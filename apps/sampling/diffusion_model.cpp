@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "apps/cli/suggest.h"
+#include "diffusion/sampler/ddpm.h"
 #include "nn/model_folder.h"
 #include "nn/unet/config_json.h"
 #include "nn/unet/diffusers.h"
@@ -55,7 +56,8 @@ ModelCard card_of_diffusers(const fs::path& file) {
                      .clip = json.value("clip_sample", true),
                      .clip_range = json.value("clip_sample_range", 1.0),
                      .set_alpha_to_one = json.value("set_alpha_to_one", true),
-                     .ddim_previous = "stride"};
+                     .ddim_previous = "stride",
+                     .variance = name_of(variance_from_name(json.value("variance_type", "fixed_small")))};
   } catch (const Json::exception& error) {
     fail_data(file.string(), "malformed scheduler config: ", error.what());
   } catch (const Error& error) {
@@ -122,9 +124,12 @@ DiffusionModel load_diffusion_model(const fs::path& folder, DType weights) {
     model.hash = hash_when_asked(folder / "weights.safetensors");
   }
   const UNetConfig& config = model.network->config();
-  if (config.in_channels != model.card.channels || config.out_channels != model.card.channels)
+  const Variance variance = variance_from_name(model.card.sampling.variance);
+  const bool learned = variance == Variance::learned || variance == Variance::learned_range;
+  if (config.in_channels != model.card.channels ||
+      config.out_channels != (learned ? 2 : 1) * model.card.channels)
     fail_data(folder.string(), "the network takes ", config.in_channels, " and gives ", config.out_channels,
-              " channels, the data has ", model.card.channels);
+              " channels, the data has ", model.card.channels, learned ? " and the variance is learned" : "");
   if (model.card.channels != 1 && model.card.channels != 3)
     fail_data(folder.string(), "images have 1 or 3 channels, the model ", model.card.channels);
   if (weights == DType::bf16) model.network->set_activation_dtype(DType::bf16);

@@ -1,5 +1,6 @@
 #include "apps/sampling/draw.h"
 
+#include "autograd/ops/reshape.h"
 #include "diffusion/guidance.h"
 
 namespace tw {
@@ -9,13 +10,19 @@ Denoiser denoiser_of(const UNet& network, const SamplerTable& table, int64_t bat
   const int64_t classes = network.config().classes;
   check(settings.label < classes || settings.label < 0, "--class", "the model has ", classes,
         " classes, got ", settings.label);
+  // A network that has learned a variance too gives it in further channels.
+  const bool mean_only =
+      table.learned == LearnedVariance::none && network.config().out_channels > network.config().in_channels;
   std::vector<float> timesteps;
   for (int64_t t : table.timesteps()) timesteps.push_back(static_cast<float>(t));
   const auto of_class = [&](int64_t label) -> Denoiser {
     Tensor labels;
     if (classes > 0) labels = Tensor::full({batch}, static_cast<double>(label), DType::i32);
     auto times = std::make_shared<TimeTable>(network.time_table(timesteps, labels));
-    return [&network, times](const Var& x, int64_t step) { return network.forward(x, *times, step); };
+    return [&network, times, mean_only](const Var& x, int64_t step) {
+      const Var output = network.forward(x, *times, step);
+      return mean_only ? slice(output, -1, 0, x.dim(-1)) : output;
+    };
   };
   if (settings.label < 0) return of_class(classes);
   if (settings.guidance == 1) return of_class(settings.label);

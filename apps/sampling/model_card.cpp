@@ -1,6 +1,7 @@
 #include "apps/sampling/model_card.h"
 
 #include "diffusion/sampler/ddim.h"
+#include "diffusion/sampler/ddpm.h"
 #include "diffusion/timesteps.h"
 
 namespace tw {
@@ -42,7 +43,8 @@ Json ModelCard::diffusion_json() const {
                       {"clip", sampling.clip},
                       {"clip_range", sampling.clip_range},
                       {"set_alpha_to_one", sampling.set_alpha_to_one},
-                      {"ddim_previous", sampling.ddim_previous}};
+                      {"ddim_previous", sampling.ddim_previous},
+                      {"variance", sampling.variance}};
   return json;
 }
 
@@ -72,6 +74,7 @@ ModelCard ModelCard::from_json(const Json& config, const std::string& file) {
     defaults.set_alpha_to_one = sampling.value("set_alpha_to_one", defaults.set_alpha_to_one);
     defaults.ddim_previous =
         name_of(ddim_previous_from_name(sampling.value("ddim_previous", defaults.ddim_previous)));
+    defaults.variance = name_of(variance_from_name(sampling.value("variance", defaults.variance)));
     const Json data = config.value("data", Json::object());
     card.data = data.value("source", "");
     card.channels = data.value("channels", card.channels);

@@ -13,7 +13,8 @@ void SamplerSettings::declare(Options& options) {
   options.add("--eta", eta, "ddim: fresh noise, 0 (none) to 1 (as ddpm)");
   options.add_choice("--spacing", spacing, {"model", "leading", "linspace", "trailing"},
                      "which timesteps to visit");
-  options.add_choice("--variance", variance, {"fixed_small", "fixed_large"}, "ddpm: size of the fresh noise");
+  options.add_choice("--variance", variance, {"model", "fixed_small", "fixed_large", "learned_range"},
+                     "ddpm: size of the fresh noise");
   options.add("--no-clip", no_clip, "do not keep the predicted image in range");
   options.add("--class", label, "draw this class; negative: unconditional");
   options.add("--guidance", guidance, "classifier-free guidance weight; 1: plain conditional");
@@ -55,7 +56,8 @@ SamplerTable make_table(const Schedule& schedule, Prediction prediction, const S
     DdpmParams params;
     params.timesteps = timesteps;
     params.prediction = prediction;
-    params.variance = variance_from_name(settings.variance);
+    params.variance =
+        variance_from_name(settings.variance == "model" ? defaults.variance : settings.variance);
     params.range = range;
     return ddpm_table(schedule, params);
   }

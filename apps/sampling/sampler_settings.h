@@ -16,7 +16,7 @@ struct SamplerSettings {
   int64_t steps = 50;
   double eta = 0;
   std::string spacing = "model";  // model: what the model folder says, else trailing
-  std::string variance = "fixed_small";
+  std::string variance = "model";
   bool no_clip = false;
   int64_t label = -1;  // class; negative: unconditional
   double guidance = 1;
@@ -34,6 +34,7 @@ struct SamplingDefaults {
   double clip_range = 1;
   bool set_alpha_to_one = true;
   std::string ddim_previous = "list";
+  std::string variance = "fixed_small";  // ddpm
 };
 
 // Throws Error{usage} naming the option that does not fit the schedule.

@@ -177,9 +177,7 @@ def write(table, path):
              "f64: of the output, of the gradient to the image (DPS), of the loss and the gradient to the first weight "
              "(training). A start has none: the weights are random, and an untrained network draws samples that part by a "
              "tenth from the last bit on, between PyTorch's two layouts as well. \"others\" is the largest share of the processors' "
-             "time that other programs took in a round.",
-             "The ADM network for FFHQ 256 itself (93.56 M parameters) needs scale-shift norms and residual up- and "
-             "downsampling, which the U-Net here has not; ADM-like 256 has its widths, depth and heads.", ""]
+             "time that other programs took in a round.", ""]
     skipped = [f"{peer} ({why})" for peer, why in sorted(table["absent"].items())]
     if skipped:
         lines += ["Skipped: " + "; ".join(skipped) + ".", ""]

@@ -1,7 +1,7 @@
 """What is compared: the rows of the table, who competes in each, and what is asked of us."""
 import dataclasses
 
-NETWORKS = {"ddpm-cifar10": "DDPM CIFAR-10", "unet-64": "64x64 U-Net", "adm-like-256": "ADM-like 256"}
+NETWORKS = {"ddpm-cifar10": "DDPM CIFAR-10", "unet-64": "64x64 U-Net", "adm-ffhq-256": "ADM FFHQ 256"}
 ENGINES = ("onnxruntime", "openvino", "ncnn")
 EAGER = ("torch contiguous", "torch channels_last")
 LOW = ("torch bf16 weights", "torch bf16 autocast", "torch bf16 compiled")
@@ -73,7 +73,8 @@ ROWS = [
     Row("unet64-sample-f32-1", "unet-64", "sample", 1, "f32", 1, EAGER, (eager(1.5, 1.5), memory())),
     Row("unet64-dps-f32-1", "unet-64", "dps", 1, "f32", 1, EAGER, (eager(1.5, 1.5), memory())),
     Row("unet64-train-f32-4", "unet-64", "train", 4, "f32", 1, EAGER, (eager(1.5, 1.5), memory())),
-    Row("adm-sample-f32-1", "adm-like-256", "sample", 1, "f32", 1, EAGER, (eager(1.5, 1.5), memory())),
+    Row("adm-sample-f32-1", "adm-ffhq-256", "sample", 1, "f32", 1, EAGER, (eager(1.5, 1.5), memory())),
+    Row("adm-dps-f32-1", "adm-ffhq-256", "dps", 1, "f32", 1, EAGER, (eager(1.5, 1.5), memory())),
 ]
 CONVOLUTIONS = {"convs-1": 1, "convs-16": 16}
 # FLOP of a step over those of an evaluation: the data gradient costs as much as the forward pass, so does the other.

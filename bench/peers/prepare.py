@@ -7,7 +7,7 @@ DIR/unet/, DIR/scheduler/   a diffusers folder, which ours and PyTorch read
 DIR/network.json            the name of the network
 DIR/inputs-N.safetensors    x, t, v for a batch of N: the same four images again and again
 DIR/start.safetensors       x_T of one image
-DIR/reference.safetensors   of the first images in f64: y; dx and, of `train` images, loss and dw
+DIR/reference.safetensors   of the first images in f64: y and dx; of the small networks also loss and dw
 DIR/convs.json              its distinct convolutions
 DIR/N.onnx, N.xml, 1.ncnn.* the network for a batch of N
 What is there already is left as it is.
@@ -36,15 +36,16 @@ def write_weights(folder, name):
     (folder / "unet").mkdir(parents=True, exist_ok=True)
     (folder / "scheduler").mkdir(exist_ok=True)
     (folder / "unet" / "config.json").write_text(json.dumps(unet.config_of(**unet.NETWORKS[name]), indent=1))
-    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=1))
+    scheduler = SCHEDULER | ({"variance_type": "learned_range"} if net.adm else {})
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler, indent=1))
     save_file(unet.to_diffusers(net.state_dict()), folder / "unet" / "diffusion_pytorch_model.safetensors")
     (folder / "network.json").write_text(json.dumps(
         {"name": name, "parameters": sum(p.numel() for p in net.parameters())}))
 
 
-def write_inputs(folder, size, batches, images):
+def write_inputs(folder, size, outputs, batches, images):
     generator = torch.Generator().manual_seed(1)
-    x, v = (torch.randn(images, 3, size, size, generator=generator) for _ in range(2))
+    x, v = (torch.randn(images, channels, size, size, generator=generator) for channels in (3, outputs))
     t = torch.linspace(30, 970, images)
     for batch in batches:
         which = [i % images for i in range(batch)]
@@ -57,10 +58,10 @@ def write_reference(folder, x, t, v, train):
     x, t, v = x.double(), t.double(), v.double()
     y = torch.cat([net(x[i : i + 1], t[i : i + 1]).detach() for i in range(len(x))])
     results = {"y": y}
+    net.requires_grad_(False)
+    x.requires_grad_()
+    results["dx"] = torch.autograd.grad((net(x, t) * v).sum(), x)[0]
     if train:
-        net.requires_grad_(False)
-        x.requires_grad_()
-        results["dx"] = torch.autograd.grad((net(x, t) * v).sum(), x)[0]
         net.requires_grad_(True)
         x.requires_grad_(False)
         loss = F.mse_loss(net(x, t), v)
@@ -136,16 +137,16 @@ def main():
     parser.add_argument("--engines", default="")
     options = parser.parse_args()
     folder, batches = options.out, [int(b) for b in options.batches.split(",")]
-    size, small = unet.NETWORKS[options.network]["size"], options.network != "adm-like-256"
+    size, small = unet.NETWORKS[options.network]["size"], options.network != "adm-ffhq-256"
     if not (folder / "network.json").exists():
         write_weights(folder, options.network)
     if not (folder / "convs.json").exists():
         write_convolutions(folder, options.network)
-    images = 4 if small else 1
+    images, outputs = (4, 3) if small else (1, 6)
     if not all((folder / f"inputs-{b}.safetensors").exists() for b in batches):
-        write_inputs(folder, size, batches, images)
+        write_inputs(folder, size, outputs, batches, images)
     if not (folder / "reference.safetensors").exists():
-        x, t, v = write_inputs(folder, size, batches, images)
+        x, t, v = write_inputs(folder, size, outputs, batches, images)
         write_reference(folder, x, t, v, train=small)
     if not (folder / "start.safetensors").exists():
         save_file({"x_T": torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(2))},

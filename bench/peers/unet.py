@@ -1,4 +1,5 @@
-"""The DDPM U-Net of Ho et al. 2020 in PyTorch, with the parameter names of diffusers' UNet2DModel.
+"""The U-Nets of DDPM (Ho et al. 2020) and ADM (Dhariwal & Nichol 2021) in PyTorch, with the parameter names of
+diffusers' UNet2DModel.
 
 A user of PyTorch would write it like this: one GEMM for q, k and v, F.scaled_dot_product_attention, F.silu.
 """
@@ -10,38 +11,46 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# Sizes are those of diffusers' config.json. adm-like-256 has the widths of the ADM network for FFHQ 256 (Dhariwal &
-# Nichol 2021, as in Chung et al. 2022), with additive time embedding and plain up- and downsampling.
+# Sizes are those of diffusers' config.json. adm-ffhq-256 is the network of Chung et al. 2022 (DPS).
 NETWORKS = {
     "ddpm-cifar10": dict(size=32, widths=(128, 256, 256, 256), blocks=2, attention=(16,), head=None),
     "unet-64": dict(size=64, widths=(64, 128, 192, 256), blocks=2, attention=(16, 8), head=None),
-    "adm-like-256": dict(size=256, widths=(128, 128, 256, 256, 512, 512), blocks=1, attention=(16,), head=64),
+    "adm-ffhq-256": dict(size=256, widths=(128, 128, 256, 256, 512, 512), blocks=1, attention=(16,), head=64, adm=True),
 }
 
 
-def norm(c):
-    return nn.GroupNorm(32, c, eps=1e-6)
+def norm(c, adm=False):
+    return nn.GroupNorm(32, c, eps=1e-5 if adm else 1e-6)
 
 
 class ResBlock(nn.Module):
-    def __init__(self, c_in, c_out, c_temb):
+    """adm: the time scales and shifts the second norm; `resample` acts on x and on what the first convolution sees."""
+
+    def __init__(self, c_in, c_out, c_temb, adm, resample=None):
         super().__init__()
-        self.norm1, self.conv1 = norm(c_in), nn.Conv2d(c_in, c_out, 3, padding=1)
-        self.time_emb_proj = nn.Linear(c_temb, c_out)
-        self.norm2, self.conv2 = norm(c_out), nn.Conv2d(c_out, c_out, 3, padding=1)
+        self.adm, self.resample = adm, resample or (lambda x: x)
+        self.norm1, self.conv1 = norm(c_in, adm), nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.time_emb_proj = nn.Linear(c_temb, 2 * c_out if adm else c_out)
+        self.norm2, self.conv2 = norm(c_out, adm), nn.Conv2d(c_out, c_out, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else None
 
     def forward(self, x, temb):
-        h = self.conv1(F.silu(self.norm1(x))) + self.time_emb_proj(F.silu(temb))[:, :, None, None]
-        h = self.conv2(F.silu(self.norm2(h)))
+        h = self.conv1(self.resample(F.silu(self.norm1(x))))
+        temb = self.time_emb_proj(F.silu(temb))[:, :, None, None]
+        if self.adm:
+            scale, shift = temb.chunk(2, 1)
+            h = self.norm2(h) * (1 + scale) + shift
+        else:
+            h = self.norm2(h + temb)
+        h, x = self.conv2(F.silu(h)), self.resample(x)
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
 
 class Attention(nn.Module):
-    def __init__(self, c, head):
+    def __init__(self, c, head, adm):
         super().__init__()
         self.heads = c // head if head else 1
-        self.group_norm, self.to_qkv, self.to_out = norm(c), nn.Linear(c, 3 * c), nn.Linear(c, c)
+        self.group_norm, self.to_qkv, self.to_out = norm(c, adm), nn.Linear(c, 3 * c), nn.Linear(c, c)
 
     def forward(self, x):
         n, c, h, w = x.shape
@@ -60,7 +69,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(c, c, 3, stride=2)
 
-    def forward(self, x):
+    def forward(self, x, _):
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
@@ -69,15 +78,23 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(c, c, 3, padding=1)
 
-    def forward(self, x):
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    def forward(self, x, _):
+        return self.conv(doubled(x))
+
+
+def halved(x):
+    return F.avg_pool2d(x, 2)
+
+
+def doubled(x):
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class Level(nn.Module):
-    def __init__(self, inputs, c, c_temb, attentions, head, resample=None):
+    def __init__(self, inputs, c, c_temb, attentions, head, adm, resample=None):
         super().__init__()
-        self.resnets = nn.ModuleList(ResBlock(i, c, c_temb) for i in inputs)
-        self.attentions = nn.ModuleList(Attention(c, head) for _ in range(attentions))
+        self.resnets = nn.ModuleList(ResBlock(i, c, c_temb, adm) for i in inputs)
+        self.attentions = nn.ModuleList(Attention(c, head, adm) for _ in range(attentions))
         if resample:
             name, module = resample
             self.add_module(name, nn.ModuleList([module(c)]))
@@ -88,34 +105,36 @@ class Level(nn.Module):
 
 
 class UNet(nn.Module):
-    def __init__(self, size, widths, blocks, attention, head):
+    def __init__(self, size, widths, blocks, attention, head, adm=False):
         super().__init__()
-        self.base, c_temb, last = widths[0], 4 * widths[0], len(widths) - 1
+        self.adm, self.base, c_temb, last = adm, widths[0], 4 * widths[0], len(widths) - 1
         attends = lambda level: size >> level in attention
+        down = (lambda c: ResBlock(c, c, c_temb, adm, halved)) if adm else Downsample
+        up = (lambda c: ResBlock(c, c, c_temb, adm, doubled)) if adm else Upsample
         self.conv_in = nn.Conv2d(3, self.base, 3, padding=1)
         self.time_embedding = nn.ModuleDict(
             {"linear_1": nn.Linear(self.base, c_temb), "linear_2": nn.Linear(c_temb, c_temb)})
         skips, c, self.down_blocks, self.up_blocks = [self.base], self.base, nn.ModuleList(), nn.ModuleList()
         for i, width in enumerate(widths):
             inputs, c = [c] + [width] * (blocks - 1), width
-            self.down_blocks.append(Level(inputs, c, c_temb, blocks * attends(i), head,
-                                          ("downsamplers", Downsample) if i < last else None))
+            self.down_blocks.append(Level(inputs, c, c_temb, blocks * attends(i), head, adm,
+                                          ("downsamplers", down) if i < last else None))
             skips += [c] * (blocks + (i < last))
-        self.mid_block = Level([c, c], c, c_temb, 1, head)
+        self.mid_block = Level([c, c], c, c_temb, 1, head, adm)
         for i, width in reversed(list(enumerate(widths))):
             inputs = []
             for _ in range(blocks + 1):
                 inputs.append(c + skips.pop())
                 c = width
-            self.up_blocks.append(Level(inputs, c, c_temb, (blocks + 1) * attends(i), head,
-                                        ("upsamplers", Upsample) if i else None))
-        self.conv_norm_out, self.conv_out = norm(c), nn.Conv2d(c, 3, 3, padding=1)
+            self.up_blocks.append(Level(inputs, c, c_temb, (blocks + 1) * attends(i), head, adm,
+                                        ("upsamplers", up) if i else None))
+        self.conv_norm_out, self.conv_out = norm(c, adm), nn.Conv2d(c, 6 if adm else 3, 3, padding=1)
 
     def embed(self, t):  # the sinusoid of the timesteps, (n, base) f32
         half = self.base // 2
-        frequency = torch.exp(-math.log(10000) / (half - 1) * torch.arange(half, dtype=t.dtype))
+        frequency = torch.exp(-math.log(10000) / (half - (not self.adm)) * torch.arange(half, dtype=t.dtype))
         angle = t[:, None] * frequency
-        return torch.cat([angle.sin(), angle.cos()], 1)
+        return torch.cat([angle.cos(), angle.sin()] if self.adm else [angle.sin(), angle.cos()], 1)
 
     def evaluate(self, x, embedding):
         temb = self.time_embedding["linear_1"](embedding.to(self.conv_in.weight.dtype))
@@ -127,7 +146,7 @@ class UNet(nn.Module):
                 x = level.step(i, x, temb)
                 skips.append(x)
             if hasattr(level, "downsamplers"):
-                x = level.downsamplers[0](x)
+                x = level.downsamplers[0](x, temb)
                 skips.append(x)
         for i in range(2):
             x = self.mid_block.step(i, x, temb)
@@ -135,7 +154,7 @@ class UNet(nn.Module):
             for i in range(len(level.resnets)):
                 x = level.step(i, torch.cat([x, skips.pop()], 1), temb)
             if hasattr(level, "upsamplers"):
-                x = level.upsamplers[0](x)
+                x = level.upsamplers[0](x, temb)
         return self.conv_out(F.silu(self.conv_norm_out(x)))
 
     def forward(self, x, t):
@@ -164,14 +183,19 @@ def from_diffusers(tensors):
     return result
 
 
-def config_of(size, widths, blocks, attention, head):
+def config_of(size, widths, blocks, attention, head, adm=False):
     """diffusers' unet/config.json."""
-    kinds = ["Attn" if size >> i in attention else "" for i in range(len(widths))]
-    return {"_class_name": "UNet2DModel", "sample_size": size, "in_channels": 3, "out_channels": 3,
-            "layers_per_block": blocks, "block_out_channels": list(widths), "norm_num_groups": 32, "norm_eps": 1e-6,
-            "down_block_types": [k + "DownBlock2D" for k in kinds],
-            "up_block_types": [k + "UpBlock2D" for k in reversed(kinds)], "attention_head_dim": head,
-            "downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "act_fn": "silu"}
+    kinds = ["Attn" if size >> i in attention else "Resnet" if adm else "" for i in range(len(widths))]
+    ends = {"Attn": "Block2D", "": "Block2D", "Resnet": "sampleBlock2D"}
+    config = {"_class_name": "UNet2DModel", "sample_size": size, "in_channels": 3, "out_channels": 3,
+              "layers_per_block": blocks, "block_out_channels": list(widths), "norm_num_groups": 32, "norm_eps": 1e-6,
+              "down_block_types": [k + "Down" + ends[k] for k in kinds],
+              "up_block_types": [k + "Up" + ends[k] for k in reversed(kinds)], "attention_head_dim": head,
+              "downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "act_fn": "silu"}
+    if adm:
+        config |= {"out_channels": 6, "norm_eps": 1e-5, "flip_sin_to_cos": True, "freq_shift": 0,
+                   "resnet_time_scale_shift": "scale_shift", "downsample_type": "resnet", "upsample_type": "resnet"}
+    return config
 
 
 def load(folder, dtype=torch.float32):

@@ -22,15 +22,22 @@ kernels::Conv2dParams halving(const UNetConfig& config) {
       .stride_h = 2, .stride_w = 2, .pad_top = before, .pad_bottom = 1, .pad_left = before, .pad_right = 1};
 }
 
+Var resampled(const Var& x, Resample resample) {
+  if (resample == Resample::halve) return avg_pool2d(x, 2);
+  return resample == Resample::double_ ? upsample_nearest2x(x) : x;
+}
+
 }  // namespace
 
-ResBlock::ResBlock(int64_t in, int64_t out, const UNetConfig& config)
+ResBlock::ResBlock(int64_t in, int64_t out, const UNetConfig& config, Resample resample)
     : norm1_(in, norm_of(config, true)),
       conv1_(in, out, 3),
-      time_emb_proj_(4 * config.base, out),
+      time_emb_proj_(4 * config.base, config.scale_shift_norm ? 2 * out : out),
       norm2_(out, norm_of(config, true)),
       conv2_(out, out, 3, /*gain=*/0),
-      dropout_(config.dropout) {
+      dropout_(config.dropout),
+      scale_shift_(config.scale_shift_norm),
+      resample_(resample) {
   child("norm1", norm1_);
   child("conv1", conv1_);
   child("time_emb_proj", time_emb_proj_);
@@ -50,10 +57,10 @@ void ResBlock::keep_only_packed(WeightUse use) {
 Var ResBlock::operator()(const Var& x, const Var& joined, const Var& temb,
                          const RandomKey& dropout_key) const {
   const AllocationName scope(name());
-  Var h = conv1_(norm1_(x, {}, joined), {.temb = temb});
-  h = norm2_(h);
+  Var h = resampled(norm1_(x, {}, joined), resample_);
+  h = scale_shift_ ? norm2_(conv1_(h), temb) : norm2_(conv1_(h, {.temb = temb}));
   if (training()) h = dropout(h, dropout_, dropout_key);
-  Var skip = x;
+  Var skip = resampled(x, resample_);
   if (conv_shortcut_) skip = joined.defined() ? conv_shortcut_->joined(x, joined) : (*conv_shortcut_)(x);
   return conv2_(h, {.residual = skip});
 }

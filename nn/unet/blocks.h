@@ -1,4 +1,4 @@
-// The blocks of the DDPM U-Net. Names of parameters are those of diffusers' UNet2DModel.
+// The blocks of the DDPM and ADM U-Nets. Names of parameters are those of diffusers' UNet2DModel.
 #pragma once
 
 #include <memory>
@@ -12,18 +12,22 @@
 
 namespace tw {
 
+enum class Resample { none, halve, double_ };
+
 // x + conv2(dropout(silu(norm2(conv1(silu(norm1(x))) + temb)))), with a 1x1 convolution of x where the
-// channels change.
+// channels change. With scale_shift_norm: silu(norm2(conv1(...)) (1 + scale) + shift), both of temb. A block
+// that resamples does so to x and to silu(norm1(x)).
 class ResBlock : public Module {
  public:
-  ResBlock(int64_t in, int64_t out, const UNetConfig& config);
+  ResBlock(int64_t in, int64_t out, const UNetConfig& config, Resample resample = Resample::none);
 
-  // SiLU of the time embedding (rows, 4 base) -> what conv1 adds to every pixel (rows, out).
+  // SiLU of the time embedding (rows, 4 base) -> what conv1 adds to every pixel (rows, out), or scale and
+  // shift of norm2 (rows, 2 out).
   Var project(const Var& activated_embedding) const { return time_emb_proj_(activated_embedding); }
   void keep_only_packed(WeightUse use) override;
-  // x (n, h, w, in), temb (n, out) -> (n, h, w, out). In the decoder the last channels of x are `joined`, a
-  // map of the encoder; concat({x, joined}) is never made. The key names the random numbers of dropout, which
-  // is active in training only.
+  // x (n, h, w, in), temb (n, out or 2 out) -> (n, h, w, out), or half or twice h and w. In the decoder the
+  // last channels of x are `joined`, a map of the encoder; concat({x, joined}) is never made. The key names
+  // the random numbers of dropout, which is active in training only.
   Var operator()(const Var& x, const Var& joined, const Var& temb, const RandomKey& dropout_key) const;
 
  private:
@@ -34,6 +38,8 @@ class ResBlock : public Module {
   Conv2d conv2_;
   std::unique_ptr<Conv2d> conv_shortcut_;
   double dropout_;
+  bool scale_shift_;
+  Resample resample_;
 };
 
 // x + proj(attention(q, k, v)) over the pixels of an image, with q, k, v of norm(x) from one GEMM.

@@ -12,6 +12,20 @@ namespace {
 const std::map<std::string, std::function<UNetConfig()>>& presets() {
   static const std::map<std::string, std::function<UNetConfig()>> all{
       {"ddpm-cifar10", [] { return UNetConfig{}; }},
+      {"adm-ffhq-256",
+       [] {
+         UNetConfig config;
+         config.out_channels = 6;
+         config.resolution = 256;
+         config.multipliers = {1, 1, 2, 2, 4, 4};
+         config.blocks = 1;
+         config.head_channels = 64;
+         config.eps = 1e-5;
+         config.scale_shift_norm = config.residual_resample = true;
+         config.frequency_shift = 0;
+         config.flip_sin_to_cos = true;
+         return config;
+       }},
       {"emoji-32",
        [] {
          UNetConfig config;

@@ -1,4 +1,5 @@
-// The DDPM U-Net of Ho et al. 2020 (appendix B), in numbers.
+// The DDPM U-Net of Ho et al. 2020 (appendix B), in numbers, and what ADM (Dhariwal & Nichol 2021) changed in
+// it.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,12 @@ struct UNetConfig {
   double eps = 1e-6;
   bool asymmetric_downsample =
       true;  // pad right and bottom only before a stride-2 convolution, as the original does
+  // ADM, "adaptive group normalisation" (section 3.1): the time scales and shifts the second norm of a
+  // residual block instead of being added before it.
+  bool scale_shift_norm = false;
+  // ADM, section 3.1 ("BigGAN residual blocks"): the map is halved and doubled within a residual block, by
+  // averages and nearest neighbours, and not by a convolution.
+  bool residual_resample = false;
   // Time embedding: [sin, cos] with frequencies exp(-ln(10000) k / (half - frequency_shift)); cosines first
   // if flip_sin_to_cos.
   double frequency_shift = 1;
@@ -32,8 +39,8 @@ struct UNetConfig {
   void validate() const;  // throws Error naming the field that is out of range
 };
 
-// "ddpm-cifar10" (35,746,307 parameters), "emoji-32", "mnist-28", "tiny". Throws Error listing them for
-// another name.
+// "ddpm-cifar10" (35,746,307 parameters), "adm-ffhq-256" (93,563,910; its outputs are epsilon and the
+// variance's interpolation), "emoji-32", "mnist-28", "tiny". Throws Error listing them for another name.
 UNetConfig unet_preset(const std::string& name);
 std::vector<std::string> unet_presets();
 

@@ -27,6 +27,8 @@ void for_each_field(Config& c, F&& f) {
   f("groups", c.groups);
   f("eps", c.eps);
   f("asymmetric_downsample", c.asymmetric_downsample);
+  f("scale_shift_norm", c.scale_shift_norm);
+  f("residual_resample", c.residual_resample);
   f("frequency_shift", c.frequency_shift);
   f("flip_sin_to_cos", c.flip_sin_to_cos);
 }
@@ -89,15 +91,11 @@ UNetConfig unet_config_from_diffusers(const std::string& text, const std::string
     };
     expect("act_fn", "silu");
     expect("center_input_sample", false);
-    expect("downsample_type", "conv");
-    expect("upsample_type", "conv");
     expect("mid_block_type", "UNetMidBlock2D");
     expect("mid_block_scale_factor", 1);
-    expect("resnet_time_scale_shift", "default");
     expect("time_embedding_type", "positional");
     expect("time_embedding_dim", nullptr);
     expect("class_embed_type", nullptr);
-    expect("attn_norm_num_groups", nullptr);
 
     read(json, "in_channels", config.in_channels, where);
     read(json, "out_channels", config.out_channels, where);
@@ -105,7 +103,21 @@ UNetConfig unet_config_from_diffusers(const std::string& text, const std::string
     read(json, "layers_per_block", config.blocks, where);
     read(json, "dropout", config.dropout, where);
     read(json, "norm_num_groups", config.groups, where);
+    const Json attention_groups = json.value("attn_norm_num_groups", Json());
+    if (!attention_groups.is_null()) expect("attn_norm_num_groups", config.groups);
     config.eps = json.value("norm_eps", 1e-5);
+    // One of two values, of which the second says yes.
+    const auto choice = [&](const char* name, const char* no, const char* yes) {
+      const std::string value = json.value(name, no);
+      if (value != no && value != yes)
+        fail_data(where, "'", name, "' is \"", value, "\", but only \"", no, "\" and \"", yes,
+                  "\" are supported");
+      return value == yes;
+    };
+    config.scale_shift_norm = choice("resnet_time_scale_shift", "default", "scale_shift");
+    config.residual_resample = choice("downsample_type", "conv", "resnet");
+    if (choice("upsample_type", "conv", "resnet") != config.residual_resample)
+      fail_data(where, "'upsample_type' is not that of 'downsample_type'");
     config.flip_sin_to_cos = json.value("flip_sin_to_cos", true);
     config.frequency_shift = json.value("freq_shift", 0.0);
     config.asymmetric_downsample = json.value("downsample_padding", 1) == 0;
@@ -131,12 +143,16 @@ UNetConfig unet_config_from_diffusers(const std::string& text, const std::string
       fail_data(where, "there are ", widths.size(), " widths, ", down.size(), " down blocks and ", up.size(),
                 " up blocks");
     config.attention_resolutions.clear();
+    const bool residual = config.residual_resample;
+    const std::string plain_down = residual ? "ResnetDownsampleBlock2D" : "DownBlock2D",
+                      plain_up = residual ? "ResnetUpsampleBlock2D" : "UpBlock2D";
     for (size_t level = 0; level < down.size(); ++level) {
       const std::string& mirrored = up[up.size() - 1 - level];
       const bool attends = down[level] == "AttnDownBlock2D";
-      if ((!attends && down[level] != "DownBlock2D") || mirrored != (attends ? "AttnUpBlock2D" : "UpBlock2D"))
+      if ((!attends && down[level] != plain_down) || mirrored != (attends ? "AttnUpBlock2D" : plain_up))
         fail_data(where, "level ", level, " goes down by ", down[level], " and up by ", mirrored,
-                  "; supported are DownBlock2D with UpBlock2D and AttnDownBlock2D with AttnUpBlock2D");
+                  "; supported are ", plain_down, " with ", plain_up,
+                  " and AttnDownBlock2D with AttnUpBlock2D");
       if (attends) config.attention_resolutions.push_back(config.resolution >> level);
     }
   });

@@ -17,13 +17,20 @@ struct Counter {
   void linear_of_time(int64_t in, int64_t out) { cost.parameters += in * out + out; }
   void norm(int64_t channels) { cost.parameters += 2 * channels; }
 
+  // `pixels` of the output.
   void block(int64_t in, int64_t out, int64_t pixels) {
     norm(in);
     conv(in, out, 3, pixels);
-    linear_of_time(4 * config.base, out);
+    linear_of_time(4 * config.base, config.scale_shift_norm ? 2 * out : out);
     norm(out);
     conv(out, out, 3, pixels);
     if (in != out) conv(in, out, 1, pixels);
+  }
+  void resample(int64_t channels, int64_t pixels) {
+    if (config.residual_resample)
+      block(channels, channels, pixels);
+    else
+      conv(channels, channels, 3, pixels);
   }
   void attention(int64_t channels, int64_t pixels) {
     norm(channels);
@@ -63,7 +70,7 @@ UNetCost unet_cost(const UNetConfig& config) {
       skips.push_back(channels);
     }
     if (level + 1 == levels) continue;
-    count.conv(channels, channels, 3, pixels_of(level + 1));
+    count.resample(channels, pixels_of(level + 1));
     skips.push_back(channels);
   }
   count.block(channels, channels, pixels_of(levels - 1));
@@ -76,7 +83,7 @@ UNetCost unet_cost(const UNetConfig& config) {
       channels = channels_of(level);
       if (attends(level)) count.attention(channels, pixels_of(level));
     }
-    if (level > 0) count.conv(channels, channels, 3, pixels_of(level - 1));
+    if (level > 0) count.resample(channels, pixels_of(level - 1));
   }
   count.norm(channels);
   count.conv(channels, config.out_channels, 3, pixels_of(0));

@@ -41,8 +41,8 @@ UNet::UNet(const UNetConfig& config, std::optional<uint64_t> seed)
     }
     down_.push_back(make_level("down_blocks." + std::to_string(level), inputs, channels, attends(level)));
     if (level + 1 == levels) continue;
-    down_.back()->down = std::make_unique<Downsample>(channels, config);
-    child("down_blocks." + std::to_string(level) + ".downsamplers.0", *down_.back()->down);
+    add_resample(*down_.back(), "down_blocks." + std::to_string(level) + ".downsamplers.0", channels,
+                 Resample::halve);
     skips.push_back(channels);
   }
 
@@ -58,8 +58,7 @@ UNet::UNet(const UNetConfig& config, std::optional<uint64_t> seed)
     const std::string name = "up_blocks." + std::to_string(levels - 1 - level);
     up_.push_back(make_level(name, inputs, channels, attends(level)));
     if (level == 0) continue;
-    up_.back()->up = std::make_unique<Upsample>(channels);
-    child(name + ".upsamplers.0", *up_.back()->up);
+    add_resample(*up_.back(), name + ".upsamplers.0", channels, Resample::double_);
   }
 
   conv_norm_out_ = std::make_unique<GroupNorm>(
@@ -85,6 +84,20 @@ std::unique_ptr<UNet::Level> UNet::make_level(const std::string& name, const std
   return level;
 }
 
+void UNet::add_resample(Level& level, const std::string& name, int64_t channels, Resample resample) {
+  if (config_.residual_resample) {
+    level.resample = std::make_unique<ResBlock>(channels, channels, config_, resample);
+    child(name, *level.resample);
+    blocks_.push_back(level.resample.get());
+  } else if (resample == Resample::halve) {
+    level.down = std::make_unique<Downsample>(channels, config_);
+    child(name, *level.down);
+  } else {
+    level.up = std::make_unique<Upsample>(channels);
+    child(name, *level.up);
+  }
+}
+
 Conditioning UNet::condition(const Tensor& t, const Tensor& labels) const {
   check(t.rank() == 1, "unet", "t must be (n), found ", t.shape());
   Var embedding = time_embedding_(t);
@@ -106,18 +119,19 @@ Var UNet::forward(const Var& x, const Tensor& t, const Tensor& labels) const {
   return forward(x, condition(t, labels));
 }
 
-// One residual block and the attention after it. inputs: the map, the encoder's map that is joined to it (or
-// undefined), the projection of the time.
-Var UNet::stage(const Level& level, size_t i, size_t block, const std::vector<Var>& inputs) const {
-  const auto compute = [this, &level, i, block, key = dropout_key_](const std::vector<Var>& in) {
+// One residual block and the attention after it, if any. inputs: the map, the encoder's map that is joined to
+// it (or undefined), the projection of the time.
+Var UNet::stage(const ResBlock& resnet, const AttentionBlock* attention, size_t block,
+                const std::vector<Var>& inputs) const {
+  const auto compute = [this, &resnet, attention, block, key = dropout_key_](const std::vector<Var>& in) {
     // Nodes of their own, where the block's gradients are summed before they join those of other users of
     // the maps: so recomputation changes no bit.
     const Var x = reshape(in[0], in[0].shape());
     const Var joined = in[1].defined() ? reshape(in[1], in[1].shape()) : Var();
     RandomKey own_key = key;
     own_key.step = key.step * blocks_.size() + block;
-    const Var h = (*level.resnets[i])(x, joined, cast(in[2], x.dtype()), own_key);
-    return i < level.attentions.size() ? (*level.attentions[i])(h) : h;
+    const Var h = resnet(x, joined, cast(in[2], x.dtype()), own_key);
+    return attention ? (*attention)(h) : h;
   };
   return recompute_ && grad_enabled() ? checkpoint(compute, inputs) : compute(inputs);
 }
@@ -127,14 +141,21 @@ Var UNet::forward(const Var& x, const Conditioning& conditioning) const {
   size_t block = 0;
   const auto run = [&](const Level& level, size_t i, const Var& h, const Var& skip = {}) {
     const size_t index = block++;
-    return stage(level, i, index, {h, skip, conditioning.projections[index]});
+    const AttentionBlock* attention = i < level.attentions.size() ? level.attentions[i].get() : nullptr;
+    return stage(*level.resnets[i], attention, index, {h, skip, conditioning.projections[index]});
+  };
+  const auto resample = [&](const Level& level, const Var& h) {
+    if (level.down) return (*level.down)(h);
+    if (level.up) return (*level.up)(h);
+    const size_t index = block++;
+    return stage(*level.resample, nullptr, index, {h, Var(), conditioning.projections[index]});
   };
 
   Var h = cast(conv_in_(x), x.dtype() == DType::f64 ? DType::f64 : activation_dtype_);
   std::vector<Var> skips{h};
   for (const auto& level : down_) {
     for (size_t i = 0; i < level->resnets.size(); ++i) skips.push_back(h = run(*level, i, h));
-    if (level->down) skips.push_back(h = (*level->down)(h));
+    if (level != down_.back()) skips.push_back(h = resample(*level, h));
   }
   for (size_t i = 0; i < middle_->resnets.size(); ++i) h = run(*middle_, i, h);
   for (const auto& level : up_) {
@@ -143,7 +164,7 @@ Var UNet::forward(const Var& x, const Conditioning& conditioning) const {
       skips.pop_back();
       h = run(*level, i, h, skip);
     }
-    if (level->up) h = (*level->up)(h);
+    if (level != up_.back()) h = resample(*level, h);
   }
   return (*conv_out_)(cast((*conv_norm_out_)(h), x.dtype()));
 }

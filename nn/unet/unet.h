@@ -1,5 +1,5 @@
-// The U-Net of denoising diffusion models (Ho et al. 2020): predicts noise, image or velocity from a noisy
-// image and its time.
+// The U-Net of denoising diffusion models (Ho et al. 2020; Dhariwal & Nichol 2021): predicts noise, image or
+// velocity from a noisy image and its time.
 #pragma once
 
 #include <memory>
@@ -11,9 +11,9 @@
 
 namespace tw {
 
-// What the residual blocks add for a batch: one projection of the (time + class) embedding for each block,
-// (rows, channels). It does not depend on x, so a sampling loop computes the rows of all its steps at once
-// (nn/unet/time_table.h).
+// What the residual blocks take of time and class: one projection of the (time + class) embedding for each
+// block, (rows, channels) or, with scale_shift_norm, (rows, 2 channels). It does not depend on x, so a
+// sampling loop computes the rows of all its steps at once (nn/unet/time_table.h).
 struct Conditioning {
   std::vector<Var> projections;
 };
@@ -58,11 +58,14 @@ class UNet : public Module {
     std::vector<std::unique_ptr<AttentionBlock>> attentions;  // one a block, or none
     std::unique_ptr<Downsample> down;
     std::unique_ptr<Upsample> up;
+    std::unique_ptr<ResBlock> resample;  // instead of down or up
   };
 
   std::unique_ptr<Level> make_level(const std::string& name, const std::vector<int64_t>& inputs,
                                     int64_t channels, bool attends);
-  Var stage(const Level& level, size_t i, size_t block, const std::vector<Var>& inputs) const;
+  void add_resample(Level& level, const std::string& name, int64_t channels, Resample resample);
+  Var stage(const ResBlock& resnet, const AttentionBlock* attention, size_t block,
+            const std::vector<Var>& inputs) const;
   void check_input(const Var& x) const;
 
   UNetConfig config_;

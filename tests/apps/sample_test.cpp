@@ -12,6 +12,7 @@
 #include "tensor/io/safetensors.h"
 #include "tensor/random.h"
 #include "tests/apps/program.h"
+#include "tests/random_tensor.h"
 
 namespace tw {
 namespace {
@@ -186,6 +187,39 @@ TEST_F(Sample, WritesGridTrajectoryAndSixteenBitGrey) {
   EXPECT_EQ(image.bit_depth, 16);
   EXPECT_GT(read_png(at("g.png")).width, 16);
   EXPECT_EQ(text_of(folder_ / "t.gif").substr(0, 6), "GIF89a");
+}
+
+// A network that has learned the variance too: DDPM draws with it, DDIM has no use for it.
+TEST_F(Sample, LearnedVariances) {
+  UNetConfig config = unet_preset("tiny");
+  config.resolution = 8;
+  config.out_channels = 6;
+  config.scale_shift_norm = config.residual_resample = true;
+  UNet network(config, 3);
+  for (Parameter& p : network.parameters())
+    if (p.name.starts_with("conv_out"))
+      p.value.mutable_value() = random_tensor(p.value.shape(), DType::f32, 1, 0.02);
+  ModelCard card;
+  card.sampling.variance = "learned_range";
+  save_diffusion_model(at("adm"), network, card, DType::f32);
+  const auto drawn = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--model", at("adm"), "--quiet", "--num", "2", "--steps", "4", "--save-tensor",
+                               at("s.safetensors")});
+    const Outcome outcome = run_program(folder_, "tw-sample", more);
+    EXPECT_EQ(outcome.code, 0) << outcome.errors;
+    return load_safetensors(at("s.safetensors")).at("samples").to_vector();
+  };
+  const auto learned = drawn({"--sampler", "ddpm"});
+  EXPECT_EQ(learned, drawn({"--sampler", "ddpm", "--variance", "learned_range"}));
+  EXPECT_NE(learned, drawn({"--sampler", "ddpm", "--variance", "fixed_large"}));
+  EXPECT_EQ(learned.size(), drawn({"--sampler", "ddim"}).size());
+
+  card.sampling.variance = "fixed_small";
+  save_diffusion_model(at("adm"), network, card, DType::f32);
+  const Outcome outcome =
+      run_program(folder_, "tw-sample", {"--model", at("adm"), "--num", "1", "--out", at("a")});
+  EXPECT_EQ(outcome.code, 3);
+  EXPECT_THAT(outcome.errors, HasSubstr("gives 6 channels, the data has 3"));
 }
 
 TEST_F(Sample, MistakesHaveTheirExitCodes) {
