@@ -5,6 +5,7 @@
 #include "kernels/cpu/isa/tap_gemm.h"
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/transpose.h"
 #include "kernels/cpu/isa/vec.h"
 
 namespace tw::kernels {
@@ -311,7 +312,9 @@ void pack_panels_of(const TapGemm& g, const PanelSource& w, float* panels, int64
     for (int64_t tap = 0; tap < g.taps(); ++tap, to += g.depth * width) {
       const int64_t flat = g.kernel_tap(tap);
       const T* from = static_cast<const T*>(w.data) + flat * w.tap_stride + channel * w.channel_stride;
-      if (w.channel_stride == 1) {
+      if (w.depth_stride == 1 && w.channel_stride != 1 && count == width) {
+        TW_ISA::copy_transposed(from, w.channel_stride, count, g.depth, to, width);
+      } else if (w.channel_stride == 1) {
         for (int64_t k = 0; k < g.depth; ++k) {
           for (int64_t j = 0; j < count; ++j)
             to[k * width + j] = static_cast<float>(from[k * w.depth_stride + j]);

@@ -8,6 +8,7 @@
 #include "kernels/cpu/isa/winograd.h"
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/transpose.h"
 #include "kernels/cpu/isa/vec.h"
 #include "kernels/cpu/isa/winograd_tile.h"
 #include "kernels/cpu/isa/winograd_transform.h"
@@ -282,30 +283,30 @@ void run(const WinogradConv& g, int64_t tile, int64_t tiles, int64_t panel_begin
   typed(g, tile, tiles, panel_begin, panel_end, scratch);
 }
 
+// In the order of the source: it comes from memory, the panel stays in the cache.
 template <class T>
 void pack_typed(const WinogradConv& g, const WinogradWeight& w, float* panels, int64_t begin, int64_t end) {
   const int64_t padded = round_up(g.depth, chunk);
   for (int64_t panel = begin; panel < end; ++panel) {
     const int64_t width = vectors_of(g, panel) * lanes, channel = panel * panel_channels;
     const int64_t count = g.channels - channel < width ? g.channels - channel : width;
-    float* taps = panels + panel * winograd_panel_size(g.depth, panel_channels);
-    for (int64_t depth = 0; depth < padded; depth += chunk, taps += 9 * chunk * width) {
-      const int64_t depths = g.depth - depth < chunk ? g.depth - depth : chunk;
-      if (depths < chunk || count < width)
-        for (int64_t i = 0; i < 9 * chunk * width; ++i) taps[i] = 0;
-      for (int64_t tap = 0; tap < 9; ++tap) {
-        const T* from = static_cast<const T*>(w.data) + tap / 3 * w.row_stride + tap % 3 * w.column_stride +
-                        depth * w.depth_stride + channel * w.channel_stride;
-        float* at = taps + tap * chunk * width;
-        if (w.channel_stride == 1) {
-          for (int64_t c = 0; c < depths; ++c)
-            for (int64_t j = 0; j < count; ++j)
-              at[c * width + j] = static_cast<float>(from[c * w.depth_stride + j]);
-        } else {
-          for (int64_t j = 0; j < count; ++j)
-            for (int64_t c = 0; c < depths; ++c)
-              at[c * width + j] = static_cast<float>(from[c * w.depth_stride + j * w.channel_stride]);
-        }
+    float* const taps = panels + panel * winograd_panel_size(g.depth, panel_channels);
+    if (g.depth < padded || count < width)
+      for (int64_t i = 0; i < 9 * padded * width; ++i) taps[i] = 0;
+    for (int64_t tap = 0; tap < 9; ++tap) {
+      const T* from = static_cast<const T*>(w.data) + tap / 3 * w.row_stride + tap % 3 * w.column_stride +
+                      channel * w.channel_stride;
+      const auto at = [&](int64_t c) { return taps + ((c / chunk * 9 + tap) * chunk + c % chunk) * width; };
+      if (w.channel_stride == 1) {
+        for (int64_t c = 0; c < g.depth; ++c)
+          for (int64_t j = 0; j < count; ++j) at(c)[j] = static_cast<float>(from[c * w.depth_stride + j]);
+      } else {  // the data gradient: depths lie side by side
+        for (int64_t j = 0; j < count; j += lanes)
+          for (int64_t c = 0; c < g.depth; c += chunk) {
+            const int64_t rows = count - j < lanes ? count - j : lanes, left = g.depth - c;
+            copy_transposed(from + j * w.channel_stride + c, w.channel_stride, rows,
+                            left < chunk ? left : chunk, at(c) + j, width);
+          }
       }
     }
   }
