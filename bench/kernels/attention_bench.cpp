@@ -49,6 +49,7 @@ void attention_forward(benchmark::State& state, DType dtype) {
     tw::kernels::attention_forward(s.params, s.inputs(), s.o.view(), s.log_sum_exp.view(),
                                    s.forward_workspace.view());
   s.count(state, 2);
+  state.counters["scratch MB"] = static_cast<double>(s.forward_workspace.nbytes()) * 1e-6;
 }
 
 void attention_backward(benchmark::State& state, DType dtype) {
@@ -61,11 +62,12 @@ void attention_backward(benchmark::State& state, DType dtype) {
                                     {s.part(s.d_packed, 0), s.part(s.d_packed, 1), s.part(s.d_packed, 2)},
                                     s.backward_workspace.view());
   s.count(state, 5);
+  state.counters["scratch MB"] = static_cast<double>(s.backward_workspace.nbytes()) * 1e-6;
 }
 
 void shapes(benchmark::internal::Benchmark* benchmark) {
   benchmark->Args({1, 16, 256, 1})->Args({1, 64, 256, 1})->Args({1, 256, 256, 1})->Args({1, 256, 256, 4});
-  benchmark->Args({16, 256, 256, 1})->Args({1, 1024, 128, 2});
+  benchmark->Args({16, 256, 256, 1})->Args({1, 1024, 128, 2})->Args({1, 4096, 64, 1});
   benchmark->ArgNames({"n", "t", "c", "heads"})->UseRealTime();
 }
 

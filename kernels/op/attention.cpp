@@ -16,34 +16,53 @@ namespace {
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 int64_t blocks_of(int64_t t) { return (t + attention_block - 1) / attention_block; }
 
-// Scratch in bytes. A slot belongs to one thread, the matrices p and ds to one pair of the wave being worked
-// on.
+// Scratch in bytes. A slot belongs to one thread, p and ds to one pair of a wave, which is as many pairs as
+// there are threads. Each slot packs what it multiplies by: panels from another core's cache took 1.3x.
 struct Sizes {
   bool dot = false;  // the forward pass multiplies bf16 by bf16
-  int64_t row, width, pairs, items, slots, columns, rows, forward_slot, backward_slot, matrix, wave;
+  bool once;         // the backward pass takes all queries of a pair in one go
+  int64_t row, width, pairs, wave, slots, columns, rows, forward_slot;
+  int64_t queries;  // of a pair that the backward pass works on between two joins
+  int64_t matrix, sums, query_rows, backward_columns, backward_pair, backward_slot;
 
   Sizes(const AttentionParams& params, const Shape& q, const Shape& k, DType dtype) {
     const int64_t heads = std::max<int64_t>(1, params.heads), d = q[2] / heads, block = attention_block;
-    const int64_t scalar = dtype == DType::f64 ? 8 : 4;
+    const int64_t scalar = dtype == DType::f64 ? 8 : 4, threads = thread_count();
     const auto bytes = [&](int64_t count) { return round_up(count * scalar, 64); };
     // 16 more than the panels need: rows a power of two apart would share a few sets of the cache.
     row = round_up(k[1], widest_panel) + 16;
     width = round_up(d, widest_panel);
     pairs = q[0] * heads;
-    items = pairs * blocks_of(q[1]);
-    slots = std::min<int64_t>(std::max<int64_t>(1, items), thread_count());
-    columns = bytes(row * d);
-    rows = bytes(std::max(q[1], k[1]) * width);
+    wave = std::clamp<int64_t>(pairs, 1, threads);
+    slots = std::max<int64_t>(1, std::min(threads, wave * std::max(blocks_of(q[1]), blocks_of(k[1]))));
+    columns = bytes(row * d), rows = bytes(k[1] * width);
     forward_slot = columns + rows + bytes(block * (d + row + width));
     dot = dtype == DType::bf16 && bf16_dot() != Bf16Dot::widen && d % dot_depth == 0;
     if (dot)
       forward_slot = round_up(2 * attention_panel_bytes(k[1], d) + attention_scratch_bytes(k[1], d), 64);
-    backward_slot = 2 * std::max(columns, rows) + rows + bytes(block * (2 * d + width));
-    matrix = bytes(q[1] * row);
-    wave = std::min<int64_t>(std::max<int64_t>(1, pairs), thread_count());
+
+    // 512 KiB of p, and two blocks a thread. Sums go on where they stopped: no bit depends on this number.
+    queries = std::max(attention_matrix_bytes / (row * scalar) / block * block,
+                       std::max<int64_t>(128, (2 * threads + wave - 1) / wave * block));
+    once = queries >= q[1];
+    const int64_t ranges = std::max<int64_t>(1, (q[1] + queries - 1) / queries);
+    queries = round_up((q[1] + ranges - 1) / ranges, block);
+    matrix = bytes(queries * row), query_rows = bytes(queries * width);
+    backward_columns = once ? std::max(columns, query_rows) : columns;  // of the two that take turns
+    sums = once ? 0 : bytes(round_up(k[1], block) * width);
+    backward_pair = 2 * (matrix + sums);
+    backward_slot =
+        64 + 2 * backward_columns + rows + (once ? 0 : 2 * query_rows) + bytes(block * (2 * d + width));
   }
   int64_t forward() const { return slots * forward_slot; }
-  int64_t backward() const { return slots * backward_slot + 2 * wave * matrix; }
+  int64_t backward() const { return slots * backward_slot + wave * backward_pair; }
+};
+
+// A thread's scratch in the backward pass. q_rows and d_o_rows take the place of the columns where those are
+// needed no more.
+struct BackwardSlot {
+  int64_t* packed;  // the pair whose k and v lie in:
+  char *k_columns, *v_columns, *k_rows, *q_rows, *d_o_rows, *scratch;
 };
 
 void check_tokens(const char* op, const Argument& argument, const Shape& expected, DType dtype) {
@@ -95,9 +114,10 @@ char* check_workspace(const char* op, const View& workspace, int64_t bytes) {
   return static_cast<char*>(workspace.pointer);
 }
 
-// Deals `items` to `slots` threads; run(slot, begin, end) has the slot's scratch to itself.
+// Deals `items` to at most `slots` threads; run(slot, begin, end) has the slot's scratch to itself.
 template <class F>
 void for_slots(int64_t slots, int64_t items, F&& run) {
+  slots = std::min(slots, items);
   parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
     for (int64_t slot = begin; slot < end; ++slot)
       run(slot, slot * items / slots, (slot + 1) * items / slots);
@@ -132,7 +152,7 @@ void attention_forward(const AttentionParams& params, const AttentionInputs& in,
   if (sizes.dot) {
     const AttentionBf16Kernels& kernels = active<AttentionBf16Kernels>();
     const int64_t panels = attention_panel_bytes(job.tk, job.d) / 2;
-    return for_slots(sizes.slots, sizes.items, [&](int64_t slot, int64_t begin, int64_t end) {
+    return for_slots(sizes.slots, sizes.pairs * blocks, [&](int64_t slot, int64_t begin, int64_t end) {
       uint16_t* k_panels = reinterpret_cast<uint16_t*>(memory + slot * sizes.forward_slot);
       uint16_t* v_panels = k_panels + panels;
       for (int64_t item = begin, packed = -1; item < end; ++item) {
@@ -143,14 +163,15 @@ void attention_forward(const AttentionParams& params, const AttentionInputs& in,
     });
   }
   const AttentionKernels& kernels = active<AttentionKernels>();
-  for_slots(sizes.slots, sizes.items, [&](int64_t slot, int64_t begin, int64_t end) {
+  const TokenRange keys{0, job.tk};
+  for_slots(sizes.slots, sizes.pairs * blocks, [&](int64_t slot, int64_t begin, int64_t end) {
     char* k_columns = memory + slot * sizes.forward_slot;
     char* v_rows = k_columns + sizes.columns;
     for (int64_t item = begin, packed = -1; item < end; ++item) {
       const int64_t pair = item / blocks;
       if (pair != packed) {
         kernels.pack_columns(job, in.k, pair, k_columns);
-        kernels.pack_rows(job, in.v, pair, v_rows);
+        kernels.pack_rows(job, in.v, pair, keys, v_rows);
         packed = pair;
       }
       kernels.forward(job, pair, item % blocks, k_columns, v_rows, v_rows + sizes.rows);
@@ -172,48 +193,65 @@ void attention_backward(const AttentionParams& params, const AttentionInputs& in
       gradients.dq, gradients.dk, gradients.dv);
   const Sizes sizes(params, in.q.shape, in.k.shape, in.q.dtype);
   char* memory = check_workspace(op, workspace, sizes.backward());
-  char* matrices = memory + sizes.slots * sizes.backward_slot;
   const AttentionKernels& kernels = active<AttentionKernels>();
-  const int64_t query_blocks = blocks_of(job.tq), key_blocks = blocks_of(job.tk);
+  const int64_t key_blocks = blocks_of(job.tk);
+  const int64_t block_bytes = attention_block * job.width * (in.q.dtype == DType::f64 ? 8 : 4);
+  const auto slot_of = [&](int64_t i) {
+    char* at = memory + sizes.wave * sizes.backward_pair + i * sizes.backward_slot;
+    BackwardSlot slot{reinterpret_cast<int64_t*>(at), at + 64, {}, {}, {}, {}, {}};
+    slot.v_columns = slot.k_columns + sizes.backward_columns,
+    slot.k_rows = slot.v_columns + sizes.backward_columns;
+    slot.q_rows = sizes.once ? slot.k_columns : slot.k_rows + sizes.rows;
+    slot.d_o_rows = sizes.once ? slot.v_columns : slot.q_rows + sizes.query_rows;
+    slot.scratch = sizes.once ? slot.k_rows + sizes.rows : slot.d_o_rows + sizes.query_rows;
+    return slot;
+  };
+  for (int64_t i = 0; i < sizes.slots; ++i) *slot_of(i).packed = -1;
 
-  // A wave is as many pairs as there are threads: first their query blocks, which leave p and ds in scratch,
-  // then their key blocks, which sum over all queries in order.
-  for (int64_t first = 0; first < sizes.pairs; first += sizes.wave) {
-    const int64_t pairs = std::min(sizes.wave, sizes.pairs - first);
-    const auto p = [&](int64_t pair) { return matrices + 2 * (pair - first) * sizes.matrix; };
-    const int64_t step = std::max(sizes.columns, sizes.rows);
-    for_slots(sizes.slots, pairs * query_blocks, [&](int64_t slot, int64_t begin, int64_t end) {
-      char* k_columns = memory + slot * sizes.backward_slot;
-      char *v_columns = k_columns + step, *k_rows = v_columns + step;
-      for (int64_t item = begin, packed = -1; item < end; ++item) {
-        const int64_t pair = first + item / query_blocks;
-        if (pair != packed) {
-          kernels.pack_columns(job, in.k, pair, k_columns);
-          if (gradients.dq || gradients.dk) kernels.pack_columns(job, in.v, pair, v_columns);
-          if (gradients.dq) kernels.pack_rows(job, in.k, pair, k_rows);
-          packed = pair;
+  // A wave's queries, range by range: first the rows of p and ds of the range, then what all of them add to
+  // each block of keys, in order.
+  for (int64_t first = 0; first < sizes.pairs; first += sizes.wave)
+    for (int64_t query = 0; query < job.tq; query += sizes.queries) {
+      const int64_t pairs = std::min(sizes.wave, sizes.pairs - first);
+      const TokenRange queries{query, std::min(job.tq, query + sizes.queries)};
+      const int64_t query_blocks = blocks_of(queries.end - query);
+      const auto p = [&](int64_t pair) { return memory + (pair - first) * sizes.backward_pair; };
+      const auto ds = [&](int64_t pair) { return p(pair) + sizes.matrix; };
+      for_slots(sizes.slots, pairs * query_blocks, [&](int64_t i, int64_t begin, int64_t end) {
+        const BackwardSlot slot = slot_of(i);
+        for (int64_t item = begin; item < end; ++item) {
+          const int64_t pair = first + item / query_blocks;
+          if (pair != *slot.packed) {
+            kernels.pack_columns(job, in.k, pair, slot.k_columns);
+            if (gradients.dq || gradients.dk) kernels.pack_columns(job, in.v, pair, slot.v_columns);
+            if (gradients.dq) kernels.pack_rows(job, in.k, pair, {0, job.tk}, slot.k_rows);
+            *slot.packed = pair;
+          }
+          kernels.backward_queries(job, pair, queries, query + item % query_blocks * attention_block,
+                                   slot.k_columns, slot.v_columns, slot.k_rows, p(pair), ds(pair),
+                                   slot.scratch);
         }
-        kernels.backward_queries(job, pair, item % query_blocks, k_columns, v_columns, k_rows, p(pair),
-                                 p(pair) + sizes.matrix, k_rows + sizes.rows);
-      }
-    });
-    if (!gradients.dk && !gradients.dv) continue;
-    for_slots(sizes.slots, pairs * key_blocks, [&](int64_t slot, int64_t begin, int64_t end) {
-      char* q_rows = memory + slot * sizes.backward_slot;
-      char *d_o_rows = q_rows + step, *scratch = d_o_rows + step;
-      for (int64_t item = begin, packed = -1; item < end; ++item) {
-        const int64_t pair = first + item / key_blocks, block = item % key_blocks;
-        if (pair != packed) {
-          if (gradients.dk) kernels.pack_rows(job, in.q, pair, q_rows);
-          if (gradients.dv) kernels.pack_rows(job, d_o, pair, d_o_rows);
-          packed = pair;
+      });
+      if (!gradients.dk && !gradients.dv) continue;
+      for_slots(sizes.slots, pairs * key_blocks, [&](int64_t i, int64_t begin, int64_t end) {
+        const BackwardSlot slot = slot_of(i);
+        if (sizes.once) *slot.packed = -1;
+        for (int64_t item = begin, packed = -1; item < end; ++item) {
+          const int64_t pair = first + item / key_blocks, block = item % key_blocks;
+          if (pair != packed) {
+            if (gradients.dk) kernels.pack_rows(job, in.q, pair, queries, slot.q_rows);
+            if (gradients.dv) kernels.pack_rows(job, d_o, pair, queries, slot.d_o_rows);
+            packed = pair;
+          }
+          char* dk = sizes.once ? slot.scratch : ds(pair) + sizes.matrix + block * block_bytes;
+          char* dv = sizes.once ? slot.scratch : dk + sizes.sums;
+          if (gradients.dk)
+            kernels.backward_keys(job, pair, queries, block, ds(pair), slot.q_rows, gradients.dk, dk);
+          if (gradients.dv)
+            kernels.backward_keys(job, pair, queries, block, p(pair), slot.d_o_rows, gradients.dv, dv);
         }
-        if (gradients.dk)
-          kernels.backward_keys(job, pair, block, p(pair) + sizes.matrix, q_rows, gradients.dk, scratch);
-        if (gradients.dv) kernels.backward_keys(job, pair, block, p(pair), d_o_rows, gradients.dv, scratch);
-      }
-    });
-  }
+      });
+    }
 }
 
 double attention_forward_flops(const Shape& q, const Shape& k) {

@@ -201,6 +201,41 @@ TEST_P(AttentionTest, IsTheSameForAnyThreadCountAndBatchSize) {
   }
 }
 
+// A long map is worked on in ranges of queries, as many as the thread count asks for.
+TEST_P(AttentionTest, BackwardInRangesOfQueriesIsTheSumOverQueries) {
+  const int threads = kernels::thread_count();
+  const int64_t tq = 300, tk = 1100, d = 9, part = 100;
+  const Tensor q = random_tensor({1, tq, d}, DType::f32, 1, 2), k = random_tensor({1, tk, d}, DType::f32, 2);
+  const Tensor v = random_tensor({1, tk, d}, DType::f32, 3), d_o = random_tensor({1, tq, d}, DType::f32, 4);
+  std::vector<Backward> gradients;
+  for (int count : {1, 2, 5}) {
+    kernels::set_thread_count(count);
+    gradients.push_back(run_backward({}, q, k, v, d_o));
+    EXPECT_EQ(gradients.back().dq.to_vector(), gradients[0].dq.to_vector()) << count;
+    EXPECT_EQ(gradients.back().dk.to_vector(), gradients[0].dk.to_vector()) << count;
+    EXPECT_EQ(gradients.back().dv.to_vector(), gradients[0].dv.to_vector()) << count;
+  }
+  kernels::set_thread_count(threads);
+  std::vector<double> dk(static_cast<size_t>(tk * d)), dv(dk);
+  const auto exact = [](const Tensor& x) { return x.to(DType::f64); };
+  for (int64_t first = 0; first < tq; first += part) {
+    const auto some = [&](const Tensor& x) { return exact(x.slice(1, first, first + part)).contiguous(); };
+    const Backward one = run_backward({}, some(q), exact(k), exact(v), some(d_o));
+    EXPECT_LE(max_error(gradients[0].dq.slice(1, first, first + part), one.dq), 4e-6);
+    const std::vector<double> dk_part = one.dk.to_vector(), dv_part = one.dv.to_vector();
+    for (size_t i = 0; i < dk.size(); ++i) dk[i] += dk_part[i], dv[i] += dv_part[i];
+  }
+  EXPECT_LE(max_error(gradients[0].dk, Tensor::from(dk, {1, tk, d})), 1e-5);
+  EXPECT_LE(max_error(gradients[0].dv, Tensor::from(dv, {1, tk, d})), 1e-5);
+}
+
+TEST(AttentionWorkspace, BackwardGrowsLinearlyWithTheTokens) {
+  const auto bytes = [](int64_t t) {
+    return kernels::attention_backward_workspace_bytes({}, {1, t, 64}, {1, t, 64}, DType::f32);
+  };
+  EXPECT_LT(bytes(16384), 2.5 * static_cast<double>(bytes(8192)));
+}
+
 TEST_P(AttentionTest, ReadsPackedViewsAndWritesNowhereElse) {
   const int64_t n = 2, t = 19, c = 22, guard = 8;
   for (DType dtype : {DType::f32, DType::bf16}) {
