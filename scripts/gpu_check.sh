@@ -42,8 +42,11 @@ fi
   echo "commit: $(git rev-parse HEAD 2>/dev/null || echo unknown)"
 } | tee -a "$log"
 
-# The binaries need image libraries that a bare machine lacks; the device tests do not.
-part "configure for sm_$architecture" 120 cmake --preset cuda -DTW_APPS=OFF -DCMAKE_CUDA_ARCHITECTURES="$architecture" || exit 1
+# The binaries need image libraries that a bare machine lacks; the device tests do not. What the tests need may have
+# travelled in gpu_bundle/ (scripts/gpu_bundle.sh).
+configure=(cmake --preset cuda -DTW_APPS=OFF -DCMAKE_CUDA_ARCHITECTURES="$architecture")
+[ -d gpu_bundle ] && configure+=(-DCMAKE_PREFIX_PATH="$PWD/gpu_bundle/usr")
+part "configure for sm_$architecture" 120 "${configure[@]}" || exit 1
 bench=()
 grep -q '^TW_BENCH:BOOL=ON' $build/CMakeCache.txt && bench=(tw_bench_kernels)
 part "build" 400 cmake --build $build -j "$(nproc)" --target tweedie_cuda tw_test_tensor tw_test_kernels "${bench[@]}" || exit 1
