@@ -1,45 +1,86 @@
-// y = f(x), one thread an element, the formulas of kernels/math/activation.h. SiLU only so far.
-#include "kernels/cuda/element.h"
-#include "kernels/cuda/library.h"
+// y = f(x) and dx = dy f'(x), the formulas of kernels/math/activation.h.
+#include "kernels/cuda/map.h"
 #include "kernels/math/activation.h"
 #include "kernels/op/activation.h"
 
 namespace tw::cuda {
 namespace {
 
-template <class T>
-__global__ void silu_kernel(const typename Element<T>::Memory* x, typename Element<T>::Memory* y, int64_t n) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride)
-    y[i] = Element<T>::store(kernels::math::silu(Element<T>::load(x[i])));
-}
+using kernels::Activation;
+namespace math = kernels::math;
 
-template <class T>
-const char* silu(const void* x, void* y, int64_t n) {
-  using Memory = typename Element<T>::Memory;
-  silu_kernel<T><<<blocks_for(n), threads>>>(static_cast<const Memory*>(x), static_cast<Memory*>(y), n);
-  TW_CUDA_TRY(cudaGetLastError());
-  return nullptr;
+template <Activation kind, class V>
+struct Value {
+  V slope;
+  __device__ V operator()(V x) const {
+    if constexpr (kind == Activation::silu) return math::silu(x);
+    if constexpr (kind == Activation::relu) return math::relu(x);
+    if constexpr (kind == Activation::leaky_relu) return math::leaky_relu(x, slope);
+    if constexpr (kind == Activation::gelu) return math::gelu(x);
+    if constexpr (kind == Activation::gelu_tanh) return math::gelu_tanh(x);
+    if constexpr (kind == Activation::tanh) return math::tanh(x);
+    if constexpr (kind == Activation::sigmoid) return math::sigmoid(x);
+    if constexpr (kind == Activation::softplus) return math::softplus(x);
+  }
+};
+
+template <Activation kind, class V>
+struct Gradient {
+  V slope;
+  __device__ V operator()(V x, V dy) const {
+    if constexpr (kind == Activation::silu) return dy * math::silu_derivative(x);
+    if constexpr (kind == Activation::relu) return dy * math::relu_derivative(x);
+    if constexpr (kind == Activation::leaky_relu) return dy * math::leaky_relu_derivative(x, slope);
+    if constexpr (kind == Activation::gelu) return dy * math::gelu_derivative(x);
+    if constexpr (kind == Activation::gelu_tanh) return dy * math::gelu_tanh_derivative(x);
+    if constexpr (kind == Activation::tanh) return dy * math::tanh_derivative(x);
+    if constexpr (kind == Activation::sigmoid) return dy * math::sigmoid_derivative(x);
+    if constexpr (kind == Activation::softplus) return dy * math::sigmoid(x);
+  }
+};
+
+// Formula<kind, V> over the arrays.
+template <template <Activation, class> class Formula, class... Inputs>
+const char* run(const char* op, const kernels::ActivationParams& params, const View& y,
+                const Inputs&... inputs) {
+  return for_float(op, y.dtype, [&]<class T>(T) {
+    using V = typename Element<T>::Value;
+    const auto apply = [&]<Activation kind>(std::integral_constant<Activation, kind>) {
+      return map<T>(op, Formula<kind, V>{static_cast<V>(params.negative_slope)}, y.numel(), y.pointer,
+                    static_cast<const char*>(inputs.pointer)...);
+    };
+    switch (params.kind) {
+      case Activation::silu:
+        return apply(std::integral_constant<Activation, Activation::silu>{});
+      case Activation::relu:
+        return apply(std::integral_constant<Activation, Activation::relu>{});
+      case Activation::leaky_relu:
+        return apply(std::integral_constant<Activation, Activation::leaky_relu>{});
+      case Activation::gelu:
+        return apply(std::integral_constant<Activation, Activation::gelu>{});
+      case Activation::gelu_tanh:
+        return apply(std::integral_constant<Activation, Activation::gelu_tanh>{});
+      case Activation::tanh:
+        return apply(std::integral_constant<Activation, Activation::tanh>{});
+      case Activation::sigmoid:
+        return apply(std::integral_constant<Activation, Activation::sigmoid>{});
+      case Activation::softplus:
+        break;
+    }
+    return apply(std::integral_constant<Activation, Activation::softplus>{});
+  });
 }
 
 }  // namespace
 
-TW_CUDA_EXPORT tw_cuda_activation_forward(int kind, int dtype, const void* x, void* y, int64_t n) {
-  if (static_cast<kernels::Activation>(kind) != kernels::Activation::silu)
-    return "only SiLU is there on CUDA yet";
-  if (n == 0) return nullptr;
-  switch (static_cast<DType>(dtype)) {
-    case DType::f32:
-      return silu<float>(x, y, n);
-    case DType::f64:
-      return silu<double>(x, y, n);
-    case DType::bf16:
-      return silu<bf16>(x, y, n);
-    case DType::f16:
-      return silu<f16>(x, y, n);
-    default:
-      return unsupported("activation", dtype);
-  }
+TW_CUDA_EXPORT tw_cuda_activation_forward(const kernels::ActivationParams* params, const View* x,
+                                          const View* y) {
+  return run<Value>("activation_forward", *params, *y, *x);
+}
+
+TW_CUDA_EXPORT tw_cuda_activation_backward(const kernels::ActivationParams* params, const View* x,
+                                           const View* dy, const View* dx) {
+  return run<Gradient>("activation_backward", *params, *dx, *x, *dy);
 }
 
 }  // namespace tw::cuda

@@ -4,6 +4,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include "kernels/cuda/library.h"
 #include "tensor/dtype.h"
 
 namespace tw::cuda {
@@ -29,5 +30,22 @@ struct Element<f16> {
   static __host__ __device__ Value load(Memory memory) { return __half2float(memory); }
   static __host__ __device__ Memory store(Value value) { return __float2half_rn(value); }
 };
+
+// Calls f(T{}) with the type that `dtype` names among the floats; f returns what the exported function does.
+template <class F>
+const char* for_float(const char* op, DType dtype, F f) {
+  switch (dtype) {
+    case DType::f32:
+      return f(float{});
+    case DType::f64:
+      return f(double{});
+    case DType::bf16:
+      return f(bf16{});
+    case DType::f16:
+      return f(f16{});
+    default:
+      return unsupported(op, static_cast<int>(dtype));
+  }
+}
 
 }  // namespace tw::cuda

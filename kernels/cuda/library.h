@@ -1,7 +1,9 @@
 // What every function that libtweedie_cuda.so exports has in common.
 //
-// An exported function has C linkage, takes plain values, and returns null, or a text that stays valid until
-// the thread's next call: no C++ type and no exception crosses the border. dtypes are passed as int(DType).
+// An exported function has C linkage and returns null, or a text that stays valid until the thread's next
+// call; no exception crosses the border. It takes numbers and pointers, among them pointers to views and to
+// the plain structs of an op's header (kernels/op/): both sides are built from the same source. Arguments
+// have been checked by the op. Work is queued on one stream.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -26,6 +28,15 @@ inline const char* unsupported(const char* op, int dtype) {
   static thread_local char text[128];
   std::snprintf(text, sizeof text, "%s does not support dtype number %d on CUDA", op, dtype);
   return text;
+}
+
+// The stream of all work.
+cudaStream_t stream();
+
+// What the launch before it gave: null if all is well.
+inline const char* launched(const char* kernel) {
+  const cudaError_t status = cudaGetLastError();
+  return status == cudaSuccess ? nullptr : problem(kernel, status);
 }
 
 // Threads a block, and blocks for n elements at one element a thread; kernels stride over what is left.

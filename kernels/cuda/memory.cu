@@ -1,4 +1,4 @@
-// Device, device memory, copies and fill.
+// Device, stream, device memory, copies and fill.
 #include "kernels/cuda/element.h"
 #include "kernels/cuda/library.h"
 
@@ -14,12 +14,15 @@ __global__ void fill_kernel(T* to, int64_t n, T value) {
 
 template <class T>
 const char* fill(void* to, int64_t n, T value) {
-  fill_kernel<<<blocks_for(n), threads>>>(static_cast<T*>(to), n, value);
-  TW_CUDA_TRY(cudaGetLastError());
-  return nullptr;
+  fill_kernel<<<blocks_for(n), threads, 0, stream()>>>(static_cast<T*>(to), n, value);
+  return launched("fill");
 }
 
+cudaStream_t the_stream = nullptr;
+
 }  // namespace
+
+cudaStream_t stream() { return the_stream; }
 
 // Makes `device` the current one. Says in plain words when there is no driver or no such device.
 TW_CUDA_EXPORT tw_cuda_open(int device) {
@@ -45,6 +48,7 @@ TW_CUDA_EXPORT tw_cuda_open(int device) {
     return "this build has no code for the device's architecture; configure with "
            "-DCMAKE_CUDA_ARCHITECTURES=...";
   TW_CUDA_TRY(runnable);
+  if (!the_stream) TW_CUDA_TRY(cudaStreamCreateWithFlags(&the_stream, cudaStreamNonBlocking));
   return nullptr;
 }
 
@@ -60,12 +64,14 @@ TW_CUDA_EXPORT tw_cuda_release(void* pointer) {
   return nullptr;
 }
 
-// direction: 0 host to device, 1 device to host, 2 within the device.
+// direction: 0 host to device, 1 device to host, 2 within the device. Returns when everything queued before
+// is done too.
 TW_CUDA_EXPORT tw_cuda_copy(void* to, const void* from, size_t bytes, int direction) {
   constexpr cudaMemcpyKind kinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
                                       cudaMemcpyDeviceToDevice};
   if (direction < 0 || direction > 2) return "tw_cuda_copy: unknown direction";
-  TW_CUDA_TRY(cudaMemcpy(to, from, bytes, kinds[direction]));
+  TW_CUDA_TRY(cudaMemcpyAsync(to, from, bytes, kinds[direction], stream()));
+  TW_CUDA_TRY(cudaStreamSynchronize(stream()));
   return nullptr;
 }
 

@@ -13,14 +13,17 @@ struct Argument {
   const View& view;
 };
 
-// All on the CPU, contiguous, of one shape and one dtype among f32, f64 and bf16.
-void check_same(const char* op, std::initializer_list<Argument> arguments);
+// The device that all arguments that are there lie on; throws naming two that do not share one.
+Device device_of(const char* op, std::initializer_list<Argument> arguments);
 
-// The argument is there, on the CPU, contiguous, of dtype f32, f64 or bf16.
-void check_dense(const char* op, const Argument& argument);
+// All on `device`, contiguous, of one shape and one dtype among f32, f64 and bf16; on CUDA f16 too.
+void check_same(const char* op, std::initializer_list<Argument> arguments, Device device = Device::cpu);
+
+// The argument is there, on `device`, contiguous, of one of these dtypes.
+void check_dense(const char* op, const Argument& argument, Device device = Device::cpu);
 
 // The same with any strides.
-void check_strided(const char* op, const Argument& argument);
+void check_strided(const char* op, const Argument& argument, Device device = Device::cpu);
 
 void check_shape(const char* op, const Argument& argument, const Shape& expected);
 void check_dtype(const char* op, const Argument& argument, DType expected);

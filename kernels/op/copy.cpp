@@ -9,6 +9,7 @@
 #include "kernels/cpu/strided_loop.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -31,10 +32,8 @@ template <class To, class From>
     return static_cast<To>(value);
 }
 
-void check_any(const char* op, const Argument& argument) {
+void check_there(const char* op, const Argument& argument) {
   check(argument.view.pointer != nullptr, op, argument.name, " is missing");
-  check(argument.view.device == Device::cpu, op, argument.name, " is on ", device_name(argument.view.device),
-        "; this op runs on the cpu only");
 }
 
 template <class To, class From>
@@ -62,10 +61,12 @@ void run(const StridedLoop& loop, const From* x, To* y, int64_t begin, int64_t e
 
 void copy(const View& x, const View& y) {
   const OpTimer timer("copy", x, y);
-  check_any("copy", {"x", x});
-  check_any("copy", {"y", y});
+  check_there("copy", {"x", x});
+  check_there("copy", {"y", y});
   check_shape("copy", {"y", y}, x.shape);
+  const Device device = device_of("copy", {{"x", x}, {"y", y}});
   const StridedLoop loop = strided_loop(y.shape, {x.strides, y.strides});
+  if (device == Device::cuda) return cuda::call("tw_cuda_strided_copy", loop, x, y);
   visit(y.dtype, [&]<class To>(To) {
     visit(x.dtype, [&]<class From>(From) {
       const From* from = static_cast<const From*>(x.pointer);
@@ -77,7 +78,9 @@ void copy(const View& x, const View& y) {
 
 void fill(double value, const View& y) {
   const OpTimer timer("fill", y);
-  check_any("fill", {"y", y});
+  check_there("fill", {"y", y});
+  if (y.device == Device::cuda)
+    return cuda::call("tw_cuda_strided_fill", strided_loop(y.shape, {y.strides}), value, y);
   View one{&value, DType::f64, Device::cpu, y.shape, y.shape};
   for (int i = 0; i < y.rank(); ++i) one.strides[i] = 0;
   copy(one, y);

@@ -6,6 +6,7 @@
 #include "kernels/cpu/isa/group_norm_silu.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -41,7 +42,7 @@ Shape whole_shape(const GroupNormInputs& in) {
 void check_parameter(const char* op, const char* name, const View& parameter, const Shape& expected,
                      DType x) {
   if (!parameter) return;
-  check_dense(op, {name, parameter});
+  check_dense(op, {name, parameter}, parameter.device);
   check_shape(op, {name, parameter}, expected);
   check((parameter.dtype == DType::f64) == (x == DType::f64), op, name, " is ", dtype_name(parameter.dtype),
         " beside x in ", dtype_name(x));
@@ -49,7 +50,7 @@ void check_parameter(const char* op, const char* name, const View& parameter, co
 
 // y and dy are whole, contiguous and of x's dtype.
 void check_whole(const char* op, const GroupNormInputs& in, const Argument& argument) {
-  check_dense(op, argument);
+  check_dense(op, argument, in.x.device);
   check_shape(op, argument, whole_shape(in));
   check_dtype(op, argument, in.x.dtype);
 }
@@ -57,10 +58,18 @@ void check_whole(const char* op, const GroupNormInputs& in, const Argument& argu
 GroupNormJob make_job(const char* op, const GroupNormParams& params, const GroupNormInputs& in,
                       const View& mean, const View& rstd, const View& workspace) {
   const View& x = in.x;
-  check_dense(op, {"x", x});
+  const Device device = device_of(op, {{"x", x},
+                                       {"x_rest", in.x_rest},
+                                       {"gamma", in.gamma},
+                                       {"beta", in.beta},
+                                       {"scale_shift", in.scale_shift},
+                                       {"mean", mean},
+                                       {"rstd", rstd},
+                                       {"workspace", workspace}});
+  check_dense(op, {"x", x}, device);
   check(x.rank() >= 2, op, "x must be (n, ..., c), found ", x.shape);
   if (in.x_rest) {
-    check_dense(op, {"x_rest", in.x_rest});
+    check_dense(op, {"x_rest", in.x_rest}, device);
     check_shape(op, {"x_rest", in.x_rest}, x.shape.with(-1, in.x_rest.shape.back()));
     check_dtype(op, {"x_rest", in.x_rest}, x.dtype);
   }
@@ -72,7 +81,7 @@ GroupNormJob make_job(const char* op, const GroupNormParams& params, const Group
   check_parameter(op, "beta", in.beta, {sizes.c}, x.dtype);
   check_parameter(op, "scale_shift", in.scale_shift, {sizes.n, 2 * sizes.c}, x.dtype);
   for (const Argument& moment : {Argument{"mean", mean}, Argument{"rstd", rstd}}) {
-    check_dense(op, moment);
+    check_dense(op, moment, device);
     check_shape(op, moment, {sizes.n, params.groups});
     check_dtype(op, moment, statistics_dtype(x.dtype));
   }
@@ -128,6 +137,7 @@ void group_norm_silu_forward(const GroupNormParams& params, const GroupNormInput
   check_whole(op, in, {"y", y});
   job.y = y;
   if (in.x.numel() == 0) return;
+  if (in.x.device == Device::cuda) return cuda::call("tw_cuda_group_norm_silu_forward", job);
   const GroupNormKernels& kernels = active<GroupNormKernels>();
   if (deal_whole_samples(job)) {
     parallel_for(job.n, sample_grain(job), [&](int64_t begin, int64_t end) {
@@ -153,17 +163,19 @@ void group_norm_silu_backward(const GroupNormParams& params, const GroupNormInpu
   check_whole(op, in, {"dy", dy});
   job.dy = dy;
   job.gradients = gradients;
-  if (gradients.dx) check_same(op, {{"x", in.x}, {"dx", gradients.dx}});
+  const Device device = in.x.device;
+  if (gradients.dx) check_same(op, {{"x", in.x}, {"dx", gradients.dx}}, device);
   check(!in.x_rest || !gradients.dx == !gradients.dx_rest, op, "dx and dx_rest are wanted together");
-  if (gradients.dx_rest) check_same(op, {{"x_rest", in.x_rest}, {"dx_rest", gradients.dx_rest}});
+  if (gradients.dx_rest) check_same(op, {{"x_rest", in.x_rest}, {"dx_rest", gradients.dx_rest}}, device);
   for (const Argument& wanted : {Argument{"dgamma", gradients.dgamma}, Argument{"dbeta", gradients.dbeta}}) {
     if (!wanted.view) continue;
-    check_dense(op, wanted);
+    check_dense(op, wanted, device);
     check_shape(op, wanted, {job.c});
     check_dtype(op, wanted, statistics_dtype(in.x.dtype));
   }
   if (gradients.dscale_shift)
-    check_same(op, {{"scale_shift", in.scale_shift}, {"dscale_shift", gradients.dscale_shift}});
+    check_same(op, {{"scale_shift", in.scale_shift}, {"dscale_shift", gradients.dscale_shift}}, device);
+  if (device == Device::cuda) return cuda::call("tw_cuda_group_norm_silu_backward", job);
   const GroupNormKernels& kernels = active<GroupNormKernels>();
   if (in.x.numel() > 0 && deal_whole_samples(job)) {
     parallel_for(job.n, sample_grain(job), [&](int64_t begin, int64_t end) {

@@ -6,6 +6,7 @@
 #include "kernels/cpu/isa/sampler_step.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/predict_x0.h"
 #include "kernels/op/profile.h"
 
@@ -42,11 +43,16 @@ void for_each_chunk(std::span<const SamplerStep> steps, const View& x, Body body
 void sampler_step(std::span<const SamplerStep> steps, const SamplerArrays& arrays) {
   const auto& [x, output, noise, gradient, x0, next] = arrays;
   const OpTimer timer("sampler_step", x, output, noise, gradient, x0, next);
-  check_same("sampler_step", {{"x", x}, {"output", output}, {"next", next}});
-  if (noise) check_same("sampler_step", {{"x", x}, {"noise", noise}});
-  if (gradient) check_same("sampler_step", {{"x", x}, {"gradient", gradient}});
-  if (x0) check_same("sampler_step", {{"x", x}, {"x0", x0}});
+  const Device device = device_of(
+      "sampler_step",
+      {{"x", x}, {"output", output}, {"next", next}, {"noise", noise}, {"gradient", gradient}, {"x0", x0}});
+  check_same("sampler_step", {{"x", x}, {"output", output}, {"next", next}}, device);
+  if (noise) check_same("sampler_step", {{"x", x}, {"noise", noise}}, device);
+  if (gradient) check_same("sampler_step", {{"x", x}, {"gradient", gradient}}, device);
+  if (x0) check_same("sampler_step", {{"x", x}, {"x0", x0}}, device);
   check_steps("sampler_step", steps, x);
+  if (device == Device::cuda)
+    return cuda::call("tw_cuda_sampler_step", steps.data(), static_cast<int64_t>(steps.size()), arrays);
   const auto run = active<SamplerStepKernels>().step;
   for_each_chunk(steps, x,
                  [&](const SamplerStep& step, int64_t begin, int64_t end) { run(step, arrays, begin, end); });
