@@ -2,7 +2,7 @@
 //   p = e^(s - L)   dp = d_o v^T   ds = scale p (dp - sum_j p dp)   dq = ds k   dk = ds^T q   dv = p^T d_o
 //
 // Blocks of 32 queries go twice over tiles of 128 keys: first for the scores and what a row needs of all of
-// them, then for the weighted sums. Products are register blocks of up to 12 rows x 2 vectors: 170 GFLOP/s
+// them, then for the weighted sums. Products are register blocks of up to 12 rows x 2 vectors: 175 GFLOP/s
 // of 200 on one core. An element's sum is one chain in one order, whatever block, tile, batch or thread.
 #include "kernels/cpu/isa/attention.h"
 
