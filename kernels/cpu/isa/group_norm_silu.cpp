@@ -126,18 +126,43 @@ double* add_chunks(const GroupNormJob& job, int64_t sample) {
   return total;
 }
 
+// Some elements of an optional parameter, as f64.
+void copy_parameter(const View& view, int64_t first, int64_t count, double absent, double* to) {
+  const auto copy = [&](const auto* from) {
+    for (int64_t i = 0; i < count; ++i) to[i] = static_cast<double>(static_cast<float>(from[first + i]));
+  };
+  if (!view)
+    for (int64_t i = 0; i < count; ++i) to[i] = absent;
+  else if (view.dtype == DType::f64)
+    for (int64_t i = 0; i < count; ++i) to[i] = static_cast<const double*>(view.pointer)[first + i];
+  else if (view.dtype == DType::bf16)
+    copy(static_cast<const bf16*>(view.pointer));
+  else
+    copy(static_cast<const float*>(view.pointer));
+}
+
 // a and b of z = a x + b, from the moments.
 template <class R>
 void forward_coefficients(const GroupNormJob& job, int64_t sample, R* a, R* b) {
-  const int64_t c = job.c, size = c / job.params.groups;
-  const R* mean = static_cast<const R*>(job.mean.pointer) + sample * job.params.groups;
-  const R* rstd = static_cast<const R*>(job.rstd.pointer) + sample * job.params.groups;
-  for (int64_t j = 0; j < c; ++j) {
-    const double scale = 1 + parameter(job.in.scale_shift, sample * 2 * c + j, 0);
-    const double shift = parameter(job.in.scale_shift, sample * 2 * c + c + j, 0);
-    a[j] = static_cast<R>(static_cast<double>(rstd[j / size]) * parameter(job.in.gamma, j, 1) * scale);
-    b[j] = static_cast<R>(parameter(job.in.beta, j, 0) * scale + shift -
-                          static_cast<double>(mean[j / size]) * static_cast<double>(a[j]));
+  constexpr int64_t most = 64;
+  const int64_t c = job.c, groups = job.params.groups, size = c / groups;
+  const R* mean = static_cast<const R*>(job.mean.pointer) + sample * groups;
+  const R* rstd = static_cast<const R*>(job.rstd.pointer) + sample * groups;
+  for (int64_t group = 0, j = 0; group < groups; ++group)
+    for (int64_t end = j + size; j < end; ++j) a[j] = rstd[group], b[j] = mean[group];
+  for (int64_t first = 0; first < c; first += most) {  // a parameter's type is looked at once for many
+    const int64_t count = smaller(most, c - first);
+    double gamma[most], beta[most], scale[most], shift[most];
+    copy_parameter(job.in.gamma, first, count, 1, gamma);
+    copy_parameter(job.in.beta, first, count, 0, beta);
+    copy_parameter(job.in.scale_shift, sample * 2 * c + first, count, 0, scale);
+    copy_parameter(job.in.scale_shift, sample * 2 * c + c + first, count, 0, shift);
+    for (int64_t i = 0; i < count; ++i) {
+      const double factor = 1 + scale[i], average = static_cast<double>(b[first + i]);
+      const R product = static_cast<R>(static_cast<double>(a[first + i]) * gamma[i] * factor);
+      a[first + i] = product;
+      b[first + i] = static_cast<R>(beta[i] * factor + shift[i] - average * static_cast<double>(product));
+    }
   }
 }
 
@@ -145,23 +170,29 @@ template <class T>
 void forward_reduce_of(const GroupNormJob& job, int64_t sample) {
   using R = Real<T>;
   const int64_t c = job.c, groups = job.params.groups, size = c / groups;
-  const double pixels = static_cast<double>(job.pixels), count = pixels * static_cast<double>(size);
+  const double pixels = static_cast<double>(job.pixels), share = 1 / pixels;
+  const double count = pixels * static_cast<double>(size);
+  // Sums, which are relative to the first pixel, become a channel's mean and its sum of squares around it.
   double* total = add_chunks<R>(job, sample);
-  const auto first = [&](int64_t j) {  // the sums are taken relative to the first pixel
-    const T value = j < job.c_first ? row<T>(job.in.x, job.c_first, job, sample, 0)[j]
-                                    : row<T>(job.in.x_rest, c - job.c_first, job, sample, 0)[j - job.c_first];
-    return static_cast<double>(static_cast<R>(value));
-  };
+  for_parts(job, [&](const Part& part) {
+    const T* first = row<T>(part.x, part.c, job, sample, 0);
+    double *means = total + part.first, *squares = means + c;
+    for (int64_t j = 0; j < part.c; ++j) {
+      squares[j] = not_negative(squares[j] - means[j] * means[j] * share);
+      means[j] = static_cast<double>(static_cast<R>(first[j])) + means[j] * share;
+    }
+  });
   R* mean = static_cast<R*>(job.mean.pointer) + sample * groups;
   R* rstd = static_cast<R*>(job.rstd.pointer) + sample * groups;
   for (int64_t group = 0; group < groups; ++group) {
-    // Channel means, then their mean; deviations of a channel from it join the channel's own.
+    // The group's mean; deviations of a channel from it join the channel's own.
+    const double *means = total + group * size, *own = means + c;
     double average = 0, squares = 0;
-    for (int64_t j = group * size; j < (group + 1) * size; ++j) average += first(j) + total[j] / pixels;
+    for (int64_t j = 0; j < size; ++j) average += means[j];
     average /= static_cast<double>(size);
-    for (int64_t j = group * size; j < (group + 1) * size; ++j) {
-      const double off = first(j) + total[j] / pixels - average;
-      squares += not_negative(total[c + j] - total[j] * total[j] / pixels) + pixels * off * off;
+    for (int64_t j = 0; j < size; ++j) {
+      const double off = means[j] - average;
+      squares += own[j] + pixels * off * off;
     }
     mean[group] = static_cast<R>(average);
     rstd[group] = static_cast<R>(1 / __builtin_sqrt(squares / count + job.params.eps));
@@ -170,20 +201,24 @@ void forward_reduce_of(const GroupNormJob& job, int64_t sample) {
   forward_coefficients(job, sample, a, a + c);
 }
 
+// While exp keeps the arithmetic busy, the same pixels of the next sample are fetched.
 template <class T, bool silu>
 void forward_apply_of(const GroupNormJob& job, int64_t sample, int64_t begin, int64_t end) {
   using V = Vec<Real<T>>;
   const int64_t last = smaller(job.pixels, end * job.chunk_pixels);
   for_parts(job, [&](const Part& part) {
     const Real<T>* a = coefficients<Real<T>>(job, sample) + part.first;
+    const int64_t to_next = sample + 1 < job.n ? job.pixels * part.c : 0;
     for (int64_t pixel = begin * job.chunk_pixels; pixel < last; ++pixel) {
       const T* in = row<T>(part.x, part.c, job, sample, pixel);
       T* out = row<T>(job.y, job.c, job, sample, pixel) + part.first;
       for_channel_blocks<V, 2>(part.c, [&](int64_t j, auto vectors, int64_t lanes) {
-        for (int v = 0; v < decltype(vectors)::value; ++v, j += V::lanes)
+        for (int v = 0; v < decltype(vectors)::value; ++v, j += V::lanes) {
+          __builtin_prefetch(in + to_next + j, 0, 2);
           store(math::group_norm_output<silu>(load<V>(in + j, lanes), load<V>(a + j, lanes),
                                               load<V>(a + job.c + j, lanes)),
                 out + j, lanes);
+        }
       });
     }
   });

@@ -67,7 +67,12 @@ struct Vec {
       typedef uint32_t Wide __attribute__((vector_size(TW_VECTOR_BYTES)));
       Half half;
       std::memcpy(&half, from, sizeof half);
+#if defined(__AVX512F__)
+      // GCC makes four shuffles of a conversion to 512 bits, all of them for one port.
+      const auto wide = (Wide)_mm512_maskz_cvtepu16_epi32(every_lane, (__m256i)half) << 16;
+#else
       const Wide wide = __builtin_convertvector(half, Wide) << 16;
+#endif
       Vec v;
       std::memcpy(&v.native, &wide, sizeof wide);
       return v;
