@@ -4,6 +4,24 @@
 #include "diffusion/guidance.h"
 
 namespace tw {
+namespace {
+
+// The time table of some steps, made anew when a loop leaves them: that of the 1000 steps of a large network
+// would be 70 MB.
+struct PartOfSchedule {
+  static constexpr int64_t steps = 64;
+  int64_t first = 0;
+  TimeTable table;
+
+  void load(const UNet& network, const std::vector<float>& timesteps, const Tensor& labels, int64_t step) {
+    const AllocatorScope unplanned(system_allocator());  // it outlives the step
+    first = step / steps * steps;
+    const auto begin = timesteps.begin() + first, end = timesteps.end();
+    table = network.time_table({begin, end - begin > steps ? begin + steps : end}, labels);
+  }
+};
+
+}  // namespace
 
 Denoiser denoiser_of(const UNet& network, const SamplerTable& table, int64_t batch,
                      const DrawSettings& settings) {
@@ -18,9 +36,11 @@ Denoiser denoiser_of(const UNet& network, const SamplerTable& table, int64_t bat
   const auto of_class = [&](int64_t label) -> Denoiser {
     Tensor labels;
     if (classes > 0) labels = Tensor::full({batch}, static_cast<double>(label), DType::i32);
-    auto times = std::make_shared<TimeTable>(network.time_table(timesteps, labels));
-    return [&network, times, mean_only](const Var& x, int64_t step) {
-      const Var output = network.forward(x, *times, step);
+    auto part = std::make_shared<PartOfSchedule>();
+    return [&network, timesteps, labels, part, mean_only](const Var& x, int64_t step) {
+      if (step < part->first || step >= part->first + part->table.rows)
+        part->load(network, timesteps, labels, step);
+      const Var output = network.forward(x, part->table, step - part->first);
       return mean_only ? slice(output, -1, 0, x.dim(-1)) : output;
     };
   };

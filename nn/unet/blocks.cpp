@@ -57,8 +57,8 @@ void ResBlock::keep_only_packed(WeightUse use) {
 Var ResBlock::operator()(const Var& x, const Var& joined, const Var& temb,
                          const RandomKey& dropout_key) const {
   const AllocationName scope(name());
-  Var h = resampled(norm1_(x, {}, joined), resample_);
-  h = scale_shift_ ? norm2_(conv1_(h), temb) : norm2_(conv1_(h, {.temb = temb}));
+  Var h = conv1_(resampled(norm1_(x, {}, joined), resample_), {.temb = scale_shift_ ? Var() : temb});
+  h = norm2_(h, scale_shift_ ? temb : Var());
   if (training()) h = dropout(h, dropout_, dropout_key);
   Var skip = resampled(x, resample_);
   if (conv_shortcut_) skip = joined.defined() ? conv_shortcut_->joined(x, joined) : (*conv_shortcut_)(x);

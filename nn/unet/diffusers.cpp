@@ -10,6 +10,7 @@
 #include "nn/unet/config_json.h"
 #include "tensor/error.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/pool.h"
 
 namespace tw {
 namespace {
@@ -149,6 +150,7 @@ std::unique_ptr<UNet> load_diffusers_unet(const std::string& folder) {
   // pool.
   load_diffusers_parameters(
       *net, names, [&](const std::string& name) { return file.load(name); }, weights);
+  default_pool()->trim();  // of every size that a tensor had, one a thread
   return net;
 }
 

@@ -7,6 +7,7 @@
 
 #include "apps/image/png.h"
 #include "apps/sampling/diffusion_model.h"
+#include "apps/sampling/draw.h"
 #include "diffusion/noise.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
@@ -187,6 +188,28 @@ TEST_F(Sample, WritesGridTrajectoryAndSixteenBitGrey) {
   EXPECT_EQ(image.bit_depth, 16);
   EXPECT_GT(read_png(at("g.png")).width, 16);
   EXPECT_EQ(text_of(folder_ / "t.gif").substr(0, 6), "GIF89a");
+}
+
+// Time embeddings are made for a part of the steps at a time.
+TEST(Draw, EveryStepOfALongScheduleHasItsOwnTime) {
+  UNetConfig config = unet_preset("tiny");
+  config.resolution = 8;
+  UNet network(config, 3);
+  for (Parameter& p : network.parameters())
+    if (p.name.starts_with("conv_out")) p.value.mutable_value() = random_tensor(p.value.shape());
+  const Schedule schedule;
+  SamplerSettings settings;
+  settings.steps = 130;
+  const SamplerTable table = make_table(schedule, Prediction::epsilon, {}, settings);
+  const Denoiser denoiser = denoiser_of(network, table, 1, {});
+  const NoGrad no_grad;
+  const Tensor x = random_tensor({1, 8, 8, 3});
+  for (const int64_t step : {0, 63, 64, 129, 5}) {
+    const auto t = static_cast<double>(table.timesteps()[static_cast<size_t>(step)]);
+    EXPECT_EQ(denoiser(x, step).value().to_vector(),
+              network.forward(x, Tensor::full({1}, t)).value().to_vector())
+        << "step " << step;
+  }
 }
 
 // A network that has learned the variance too: DDPM draws with it, DDIM has no use for it.
