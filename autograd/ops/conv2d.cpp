@@ -32,7 +32,7 @@ void data_gradient(const Kept& kept, const Tensor& dy, Gradients& grads) {
   const Shape& w = kept.shapes.w;
   const Tensor dx = Tensor::empty(kept.shapes.x, dy.dtype());
   const Tensor scratch = workspace(kernels::conv2d_data_gradient_workspace_bytes(
-      {kept.params, dx.shape(), w, dy.dtype()}, kept.packed.defined()));
+      {kept.params, dx.shape(), w, dy.dtype(), false, dy.device()}, kept.packed.defined()));
   kernels::conv2d_data_gradient(kept.params, dy.view(), kept.w.get().reshape(w).view(), dx.view(),
                                 scratch.view(), kept.packed.view());
   grads.add(0, dx.reshape(kept.x_shape));
@@ -43,8 +43,8 @@ void weight_gradient(const Kept& kept, const Tensor& dy, Gradients& grads) {
   const Shape& w = kept.shapes.w;
   const Tensor dw = Tensor::empty(w, gradient_dtype(dy));
   const Tensor db = grads.wanted(2) ? Tensor::empty({w[3]}, gradient_dtype(dy)) : Tensor();
-  const Tensor scratch =
-      workspace(kernels::conv2d_weight_gradient_workspace_bytes({kept.params, kept.shapes.x, w, dy.dtype()}));
+  const Tensor scratch = workspace(kernels::conv2d_weight_gradient_workspace_bytes(
+      {kept.params, kept.shapes.x, w, dy.dtype(), false, dy.device()}));
   kernels::conv2d_weight_gradient(kept.params, kept.x.get().reshape(kept.shapes.x).view(), dy.view(),
                                   dw.view(), db.view(), scratch.view());
   grads.add(1, dw.reshape(kept.w_shape));
@@ -109,8 +109,9 @@ Var convolution(const char* op, const ConvolutionShapes& shapes, const Var& x, c
   const Tensor residual =
       terms.residual.defined() ? terms.residual.value().contiguous().reshape(y_shape) : Tensor();
   const std::vector<Var> inputs{x, w, terms.bias, terms.temb, terms.residual};
-  kernels::Conv2dProblem problem{params, shapes.x, shapes.w, x.dtype(), terms.temb.defined()};
-  const bool cached = cache && x.dtype() != DType::f64 && !wants_gradient({w});
+  kernels::Conv2dProblem problem{params, shapes.x, shapes.w, x.dtype(), terms.temb.defined(), input.device()};
+  const bool cached =
+      cache && input.device() == Device::cpu && x.dtype() != DType::f64 && !wants_gradient({w});
   {
     const Tensor packed = cached ? cache->get(problem, weight4, kernels::Conv2dPass::forward) : Tensor();
     const Tensor scratch = workspace(kernels::conv2d_forward_workspace_bytes(problem, packed.defined()));

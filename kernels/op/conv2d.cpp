@@ -4,28 +4,31 @@
 
 #include "kernels/cpu/conv2d.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/implementation.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
 namespace {
 
-void check_weight(const View& w, DType activation, const View& packed) {
-  if (!packed) check_dense("conv2d", {"w", w});  // else only its shape counts
+void check_weight(const View& w, DType activation, const View& packed, Device device) {
+  if (!packed) check_dense("conv2d", {"w", w}, device);  // else only its shape counts
   check((w.dtype == DType::f64) == (activation == DType::f64), "conv2d", "w is ", dtype_name(w.dtype),
         ", the activations are ", dtype_name(activation), "; f64 goes with f64 only");
 }
 
-void check_term(const char* name, const View& term, const Shape& expected, DType activation) {
+void check_term(const char* name, const View& term, const Shape& expected, const View& x) {
   if (!term) return;
-  check_dense("conv2d", {name, term});
+  const DType activation = x.dtype;
+  check_dense("conv2d", {name, term}, x.device);
   check_shape("conv2d", {name, term}, expected);
   check((term.dtype == DType::f64) == (activation == DType::f64), "conv2d", name, " is ",
         dtype_name(term.dtype), ", the activations are ", dtype_name(activation), "; f64 goes with f64 only");
 }
 
-void check_gradient(const char* name, const View& gradient, DType activation) {
-  check_dense("conv2d", {name, gradient});
+void check_gradient(const char* name, const View& gradient, const View& x) {
+  const DType activation = x.dtype;
+  check_dense("conv2d", {name, gradient}, x.device);
   check_dtype("conv2d", {name, gradient}, activation == DType::f64 ? DType::f64 : DType::f32);
 }
 
@@ -54,6 +57,7 @@ Call prepare(const Conv2dImplementation& implementation, const Conv2dProblem& pr
 }
 
 int64_t workspace_bytes(const Conv2dProblem& problem, Conv2dPass pass, bool packed) {
+  if (problem.device == Device::cuda) return 0;
   const Conv2dImplementation& implementation = conv2d_implementation(problem, pass);
   return (packed ? 0 : implementation.packed_bytes(problem)) + implementation.scratch_bytes(problem);
 }
@@ -95,6 +99,7 @@ Shape conv2d_output_shape(const Conv2dParams& p, const Shape& x, const Shape& w)
 }
 
 int64_t conv2d_packed_bytes(const Conv2dProblem& problem, Conv2dPass pass) {
+  if (problem.device == Device::cuda) return 0;
   return conv2d_implementation(problem, pass).packed_bytes(problem);
 }
 
@@ -116,22 +121,34 @@ int64_t conv2d_data_gradient_workspace_bytes(const Conv2dProblem& problem, bool 
 }
 
 int64_t conv2d_weight_gradient_workspace_bytes(const Conv2dProblem& problem) {
+  if (problem.device == Device::cuda) return 0;
   return choose("conv2d_weight_gradient", conv2d_weight_gradient_implementations(), problem)
       .scratch_bytes(problem);
 }
 
 void conv2d_forward(const Conv2dParams& params, const View& x, const View& w, const Conv2dEpilogue& terms,
                     const View& y, const View& workspace, const View& packed) {
-  check_dense("conv2d", {"x", x});
-  check_weight(w, x.dtype, packed);
-  check_dense("conv2d", {"y", y});
+  const Device device = device_of("conv2d", {{"x", x},
+                                             {"w", packed ? packed : w},
+                                             {"bias", terms.bias},
+                                             {"temb", terms.temb},
+                                             {"residual", terms.residual},
+                                             {"y", y}});
+  check_dense("conv2d", {"x", x}, device);
+  check_weight(w, x.dtype, packed, device);
+  check_dense("conv2d", {"y", y}, device);
   check_shape("conv2d", {"y", y}, conv2d_output_shape(params, x.shape, w.shape));
   check_dtype("conv2d", {"y", y}, x.dtype);
-  check_term("bias", terms.bias, {w.shape[3]}, x.dtype);
-  check_term("temb", terms.temb, {x.shape[0], w.shape[3]}, x.dtype);
-  check_term("residual", terms.residual, y.shape, x.dtype);
+  check_term("bias", terms.bias, {w.shape[3]}, x);
+  check_term("temb", terms.temb, {x.shape[0], w.shape[3]}, x);
+  check_term("residual", terms.residual, y.shape, x);
   OpTimer timer(
       "conv2d_forward", [&] { return conv2d_flops(params, x.shape, w.shape); }, x, w, terms.residual, y);
+  if (device == Device::cuda) {
+    check(!packed, "conv2d", "weights are not packed on CUDA");
+    timer.method("cuda");
+    return cuda::call("tw_cuda_conv2d_forward", params, x, w, terms, y);
+  }
   const Conv2dProblem problem{params, x.shape, w.shape, x.dtype, bool(terms.temb)};
   const Conv2dImplementation& implementation = conv2d_implementation(problem, Conv2dPass::forward);
   timer.method(implementation.name);
@@ -141,13 +158,19 @@ void conv2d_forward(const Conv2dParams& params, const View& x, const View& w, co
 
 void conv2d_data_gradient(const Conv2dParams& params, const View& dy, const View& w, const View& dx,
                           const View& workspace, const View& packed) {
-  check_dense("conv2d", {"dy", dy});
-  check_weight(w, dy.dtype, packed);
-  check_dense("conv2d", {"dx", dx});
+  const Device device = device_of("conv2d", {{"dy", dy}, {"w", packed ? packed : w}, {"dx", dx}});
+  check_dense("conv2d", {"dy", dy}, device);
+  check_weight(w, dy.dtype, packed, device);
+  check_dense("conv2d", {"dx", dx}, device);
   check_dtype("conv2d", {"dx", dx}, dy.dtype);
   check_shape("conv2d", {"dy", dy}, conv2d_output_shape(params, dx.shape, w.shape));
   OpTimer timer(
       "conv2d_data_gradient", [&] { return conv2d_flops(params, dx.shape, w.shape); }, dy, w, dx);
+  if (device == Device::cuda) {
+    check(!packed, "conv2d", "weights are not packed on CUDA");
+    timer.method("cuda");
+    return cuda::call("tw_cuda_conv2d_data_gradient", params, dy, w, dx);
+  }
   const Conv2dProblem problem{params, dx.shape, w.shape, dy.dtype, false};
   const Conv2dImplementation& implementation = conv2d_implementation(problem, Conv2dPass::data_gradient);
   timer.method(implementation.name);
@@ -157,15 +180,20 @@ void conv2d_data_gradient(const Conv2dParams& params, const View& dy, const View
 
 void conv2d_weight_gradient(const Conv2dParams& params, const View& x, const View& dy, const View& dw,
                             const View& db, const View& workspace) {
-  check_dense("conv2d", {"x", x});
-  check_dense("conv2d", {"dy", dy});
+  const Device device = device_of("conv2d", {{"x", x}, {"dy", dy}, {"dw", dw}, {"db", db}});
+  check_dense("conv2d", {"x", x}, device);
+  check_dense("conv2d", {"dy", dy}, device);
   check_dtype("conv2d", {"dy", dy}, x.dtype);
-  check_gradient("dw", dw, x.dtype);
+  check_gradient("dw", dw, x);
   check_shape("conv2d", {"dy", dy}, conv2d_output_shape(params, x.shape, dw.shape));
-  if (db) check_gradient("db", db, x.dtype);
+  if (db) check_gradient("db", db, x);
   if (db) check_shape("conv2d", {"db", db}, {dw.shape[3]});
   OpTimer timer(
       "conv2d_weight_gradient", [&] { return conv2d_flops(params, x.shape, dw.shape); }, x, dw, dy);
+  if (device == Device::cuda) {
+    timer.method("cuda");
+    return cuda::call("tw_cuda_conv2d_weight_gradient", params, x, dy, dw, db);
+  }
   const Conv2dProblem problem{params, x.shape, dw.shape, x.dtype, false};
   const auto& implementation =
       choose("conv2d_weight_gradient", conv2d_weight_gradient_implementations(), problem);

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/convolution.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -34,8 +35,8 @@ ConvPass data_pass(const Conv3dParams& p, const Shape& x, const Shape& w, const 
           {weight.pointer, weight.dtype, w[3] * w[4], 1, w[4]}};
 }
 
-void check_pair(const char* name, const View& v, DType with) {
-  check_dense("conv3d", {name, v});
+void check_pair(const char* name, const View& v, DType with, Device device) {
+  check_dense("conv3d", {name, v}, device);
   check((v.dtype == DType::f64) == (with == DType::f64), "conv3d", name, " is ", dtype_name(v.dtype),
         ", the activations are ", dtype_name(with), "; f64 goes with f64 only");
 }
@@ -80,40 +81,46 @@ int64_t conv3d_weight_gradient_workspace_bytes(const Conv3dParams& params, const
 
 void conv3d_forward(const Conv3dParams& params, const View& x, const View& w, const View& bias, const View& y,
                     const View& workspace) {
-  check_dense("conv3d", {"x", x});
-  check_pair("w", w, x.dtype);
-  check_dense("conv3d", {"y", y});
+  const Device device = device_of("conv3d", {{"x", x}, {"w", w}, {"bias", bias}, {"y", y}});
+  check_dense("conv3d", {"x", x}, device);
+  check_pair("w", w, x.dtype, device);
+  check_dense("conv3d", {"y", y}, device);
   check_dtype("conv3d", {"y", y}, x.dtype);
   check_shape("conv3d", {"y", y}, conv3d_output_shape(params, x.shape, w.shape));
-  if (bias) check_pair("bias", bias, x.dtype);
+  if (bias) check_pair("bias", bias, x.dtype, device);
   if (bias) check_shape("conv3d", {"bias", bias}, {w.shape.back()});
   const OpTimer timer(
       "conv3d_forward", [&] { return flops_of(y, w); }, x, w, y);
+  if (device == Device::cuda) return cuda::call("tw_cuda_conv3d_forward", params, x, w, bias, y);
   run_pass("conv3d", forward_pass(params, x.shape, w.shape, w), x, y, {bias, {}, {}}, workspace);
 }
 
 void conv3d_data_gradient(const Conv3dParams& params, const View& dy, const View& w, const View& dx,
                           const View& workspace) {
-  check_dense("conv3d", {"dy", dy});
-  check_pair("w", w, dy.dtype);
-  check_dense("conv3d", {"dx", dx});
+  const Device device = device_of("conv3d", {{"dy", dy}, {"w", w}, {"dx", dx}});
+  check_dense("conv3d", {"dy", dy}, device);
+  check_pair("w", w, dy.dtype, device);
+  check_dense("conv3d", {"dx", dx}, device);
   check_dtype("conv3d", {"dx", dx}, dy.dtype);
   check_shape("conv3d", {"dy", dy}, conv3d_output_shape(params, dx.shape, w.shape));
   const OpTimer timer(
       "conv3d_data_gradient", [&] { return flops_of(dy, w); }, dy, w, dx);
+  if (device == Device::cuda) return cuda::call("tw_cuda_conv3d_data_gradient", params, dy, w, dx);
   run_pass("conv3d", data_pass(params, dx.shape, w.shape, w), dy, dx, {}, workspace);
 }
 
 void conv3d_weight_gradient(const Conv3dParams& params, const View& x, const View& dy, const View& dw,
                             const View& workspace) {
-  check_dense("conv3d", {"x", x});
-  check_dense("conv3d", {"dy", dy});
+  const Device device = device_of("conv3d", {{"x", x}, {"dy", dy}, {"dw", dw}});
+  check_dense("conv3d", {"x", x}, device);
+  check_dense("conv3d", {"dy", dy}, device);
   check_dtype("conv3d", {"dy", dy}, x.dtype);
-  check_dense("conv3d", {"dw", dw});
+  check_dense("conv3d", {"dw", dw}, device);
   check_dtype("conv3d", {"dw", dw}, x.dtype == DType::f64 ? DType::f64 : DType::f32);
   check_shape("conv3d", {"dy", dy}, conv3d_output_shape(params, x.shape, dw.shape));
   const OpTimer timer(
       "conv3d_weight_gradient", [&] { return flops_of(dy, dw); }, x, dw, dy);
+  if (device == Device::cuda) return cuda::call("tw_cuda_conv3d_weight_gradient", params, x, dy, dw);
   run_outer("conv3d", geometry_of(params, x.shape, dw.shape), x, dy, true, dw, workspace);
 }
 

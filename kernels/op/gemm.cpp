@@ -6,6 +6,7 @@
 #include "kernels/cpu/product_bf16.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -70,11 +71,10 @@ void* at(const View& v, int64_t offset) {
 
 void check_matrix(const char* name, const View& v) {
   check(v.pointer != nullptr || v.numel() == 0, "gemm", name, " is missing");
-  check(v.device == Device::cpu, "gemm", name, " is on ", device_name(v.device),
-        "; this op runs on the cpu only");
   check(v.rank() >= 2 && (v.strides.dim(-1) == 1 || v.dim(-1) <= 1), "gemm", name, " ", v.shape,
         " must have rank 2 or more and a dense last extent");
-  check(v.dtype == DType::f32 || v.dtype == DType::f64 || v.dtype == DType::bf16, "gemm", name,
+  const bool half = v.device == Device::cuda && v.dtype == DType::f16;
+  check(v.dtype == DType::f32 || v.dtype == DType::f64 || v.dtype == DType::bf16 || half, "gemm", name,
         " must be f32, f64 or bf16, found ", dtype_name(v.dtype));
 }
 
@@ -153,6 +153,8 @@ int64_t gemm_workspace_bytes(const GemmParams& params, const Shape& a, const Sha
 
 void gemm(const GemmParams& params, const View& a, const View& b, const GemmEpilogue& terms, const View& c,
           const View& workspace) {
+  const Device device =
+      device_of("gemm", {{"a", a}, {"b", b}, {"bias", terms.bias}, {"residual", terms.residual}, {"c", c}});
   check_matrix("a", a);
   check_matrix("b", b);
   check_matrix("c", c);
@@ -161,7 +163,7 @@ void gemm(const GemmParams& params, const View& a, const View& b, const GemmEpil
   check_dtype("gemm", {"c", c}, a.dtype);
   Problem p = problem_of(params, a.shape, b.shape);
   if (terms.bias) {
-    check_dense("gemm", {"bias", terms.bias});
+    check_dense("gemm", {"bias", terms.bias}, device);
     check_shape("gemm", {"bias", terms.bias}, {p.n});
     check_floats("bias", terms.bias, a.dtype);
   }
@@ -174,6 +176,7 @@ void gemm(const GemmParams& params, const View& a, const View& b, const GemmEpil
       "gemm", [&] { return 2.0 * static_cast<double>(c.numel()) * static_cast<double>(p.k); }, a, b,
       terms.residual, c);
   if (c.numel() == 0) return;
+  if (device == Device::cuda) return cuda::call("tw_cuda_gemm", params, a, b, terms, c);
   if (a.dtype == DType::f64) return reference(params, a, b, terms, c, p);
   check(workspace.numel() * static_cast<int64_t>(dtype_size(workspace.dtype)) >=
             gemm_workspace_bytes(params, a.shape, b.shape, a.dtype),
@@ -226,9 +229,10 @@ int64_t gemm_outer_workspace_bytes(const Shape& a, const Shape& b) {
 }
 
 void gemm_outer(const View& a, const View& b, const View& c, const View& sum, const View& workspace) {
-  check_dense("gemm_outer", {"a", a});
-  check_dense("gemm_outer", {"b", b});
-  check_dense("gemm_outer", {"c", c});
+  const Device device = device_of("gemm_outer", {{"a", a}, {"b", b}, {"c", c}, {"sum", sum}});
+  check_dense("gemm_outer", {"a", a}, device);
+  check_dense("gemm_outer", {"b", b}, device);
+  check_dense("gemm_outer", {"c", c}, device);
   check_dtype("gemm_outer", {"b", b}, a.dtype);
   const int64_t k = a.shape.back(), n = b.shape.back();
   check(a.numel() * n == b.numel() * k, "gemm_outer", "a ", a.shape, " and b ", b.shape,
@@ -243,6 +247,7 @@ void gemm_outer(const View& a, const View& b, const View& c, const View& sum, co
                static_cast<double>(a.numel() / std::max<int64_t>(1, k));
       },
       a, c, b);
+  if (device == Device::cuda) return cuda::call("tw_cuda_gemm_outer", a, b, c, sum);
   ConvGeometry geometry;
   geometry.axes[2].fine = geometry.axes[2].coarse = n ? b.numel() / n : 0;
   if (a.dtype == DType::f64) {

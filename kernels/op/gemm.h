@@ -28,7 +28,8 @@ int64_t gemm_workspace_bytes(const GemmParams& params, const Shape& a, const Sha
 
 // The last extent of each is dense (stride 1); the others may have any stride, so a slice of a packed qkv
 // works. a and c: one dtype of f32, bf16, f64; b and the terms f32 or bf16 (f64 with f64). Sums are f32 in an
-// order that depends on k alone. c may be the residual; it must not overlap a or b.
+// order that depends on k alone. On CUDA f16 too, and no workspace. c may be the residual; it must not
+// overlap a or b.
 void gemm(const GemmParams& params, const View& a, const View& b, const GemmEpilogue& terms, const View& c,
           const View& workspace);
 

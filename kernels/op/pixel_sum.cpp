@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -42,13 +43,15 @@ void sum_of(const View& x, const View& sum, int64_t pixels, int64_t channels) {
 
 void pixel_sum(const View& x, const View& sum) {
   const OpTimer timer("pixel_sum", x, sum);
-  check_dense("pixel_sum", {"x", x});
-  check_dense("pixel_sum", {"sum", sum});
+  const Device device = device_of("pixel_sum", {{"x", x}, {"sum", sum}});
+  check_dense("pixel_sum", {"x", x}, device);
+  check_dense("pixel_sum", {"sum", sum}, device);
   check(x.rank() >= 2, "pixel_sum", "x must be (n, ..., c), found ", x.shape);
   const int64_t channels = x.shape.back();
   check_shape("pixel_sum", {"sum", sum}, {x.dim(0), channels});
   check((x.dtype == DType::f64) == (sum.dtype == DType::f64), "pixel_sum", "x is ", dtype_name(x.dtype),
         ", sum is ", dtype_name(sum.dtype), "; f64 goes with f64 only");
+  if (device == Device::cuda) return cuda::call("tw_cuda_pixel_sum", x, sum);
   const int64_t rows = x.dim(0) * channels, pixels = rows ? x.numel() / rows : 0;
   if (x.dtype == DType::f64) return sum_of<double, double, double>(x, sum, pixels, channels);
   if (x.dtype == DType::bf16 && sum.dtype == DType::bf16)
