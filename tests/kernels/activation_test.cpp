@@ -97,6 +97,19 @@ TEST_P(ActivationTest, SmallValuesKeepTheirRelativePrecision) {
   }
 }
 
+TEST_P(ActivationTest, SigmoidKeepsItsRelativePrecisionInTheTail) {
+  std::vector<float> values;
+  for (float v = -85; v < 20; v += 0.0137f) values.push_back(v);
+  const Tensor x = Tensor::from(values);
+  const auto y = forward(Activation::sigmoid, x).to_vector();
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double expected = naive(Activation::sigmoid, static_cast<double>(values[i]));
+    // The exponent -x / ln 2 is rounded: 2^-24 of it, in units of ln 2.
+    const double limit = 4e-7 + 6e-8 * std::abs(std::min(values[i], 0.0f));
+    ASSERT_NEAR(y[i], expected, limit * expected) << values[i];
+  }
+}
+
 TEST_P(ActivationTest, LimitsAndNan) {
   const float inf = std::numeric_limits<float>::infinity();
   const Tensor x = Tensor::from(std::vector<float>{-1e30f, -200, 200, 1e30f, NAN});

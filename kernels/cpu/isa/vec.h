@@ -254,6 +254,26 @@ struct Vec {
     }
   }
 
+  // 1 / (1 + e^-x). With AVX-512 e^-x is 2^n p(r), n + r = -x / ln 2, and p of degree 5 (relative error below
+  // 1.2e-7); what e^-x loses for large |x| is lost beside 1, or within 1e-6 of a result near 0.
+  TW_INLINE friend Vec sigmoid(Vec x) {
+#if defined(__AVX512DQ__)
+    if constexpr (std::is_same_v<T, float>) {
+      const Vec power = min(max(x * Vec(-1.44269504f), Vec(-125.0f)), Vec(125.0f));
+      const Vec r = Native(_mm512_maskz_reduce_ps(every_lane, power.native, 8));  // from the nearest integer
+      Vec p(1.3276472e-3f);
+      p = fma(p, r, Vec(9.67554133e-3f));
+      p = fma(p, r, Vec(5.55071327e-2f));
+      p = fma(p, r, Vec(0.240221197f));
+      p = fma(p, r, Vec(0.693146967f));
+      p = fma(p, r, Vec(1.00000007f));
+      const Vec e = Native(_mm512_maskz_scalef_ps(every_lane, p.native, (power - r).native));
+      return reciprocal(e + Vec(1.0f));
+    }
+#endif
+    return reciprocal(Vec(T(1)) + exp(-x));
+  }
+
  private:
 #if defined(__AVX512F__)
   // The unmasked intrinsics start from an undefined register, which makes GCC 12 warn of uninitialised use.
