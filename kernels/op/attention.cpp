@@ -8,6 +8,7 @@
 #include "kernels/cpu/isa/attention_bf16.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -68,7 +69,6 @@ struct BackwardSlot {
 void check_tokens(const char* op, const Argument& argument, const Shape& expected, DType dtype) {
   const View& v = argument.view;
   check(v.pointer != nullptr, op, argument.name, " is missing");
-  check(v.device == Device::cpu, op, argument.name, " is on ", device_name(v.device));
   check_shape(op, argument, expected);
   check_dtype(op, argument, dtype);
   check(expected.back() <= 1 || v.strides[2] == 1, op, argument.name,
@@ -80,7 +80,10 @@ AttentionJob make_job(const char* op, const AttentionParams& params, const Atten
   const View &q = in.q, &k = in.k;
   check(q.pointer && k.pointer && q.rank() == 3 && k.rank() == 3, op, "q and k must be (n, t, c), found ",
         q.shape, " and ", k.shape);
-  check(q.dtype == DType::f32 || q.dtype == DType::f64 || q.dtype == DType::bf16, op,
+  const Device device =
+      device_of(op, {{"q", q}, {"k", k}, {"v", in.v}, {"mask", in.mask}, {"log_sum_exp", log_sum_exp}});
+  const bool half = device == Device::cuda && q.dtype == DType::f16;
+  check(q.dtype == DType::f32 || q.dtype == DType::f64 || q.dtype == DType::bf16 || half, op,
         "q must be f32, f64 or bf16, found ", dtype_name(q.dtype));
   check(params.heads >= 1 && q.dim(2) % params.heads == 0, op, "heads = ", params.heads,
         " does not divide the ", q.dim(2), " channels of q");
@@ -95,7 +98,7 @@ AttentionJob make_job(const char* op, const AttentionParams& params, const Atten
           op, "mask must be contiguous u8 ", one, " or ", each, ", found ", dtype_name(in.mask.dtype), " ",
           in.mask.shape);
   }
-  check_dense(op, {"log_sum_exp", log_sum_exp});
+  check_dense(op, {"log_sum_exp", log_sum_exp}, device);
   check_shape(op, {"log_sum_exp", log_sum_exp}, {q.dim(0), params.heads, q.dim(1)});
   check_dtype(op, {"log_sum_exp", log_sum_exp}, q.dtype == DType::f64 ? DType::f64 : DType::f32);
 
@@ -143,9 +146,11 @@ void attention_forward(const AttentionParams& params, const AttentionInputs& in,
   const char* op = "attention_forward";
   AttentionJob job = make_job(op, params, in, log_sum_exp);
   check_tokens(op, {"o", o}, in.q.shape, in.q.dtype);
+  const Device device = device_of(op, {{"q", in.q}, {"o", o}});
   job.o = o;
   const OpTimer timer(
       op, [&] { return attention_forward_flops(in.q.shape, in.k.shape); }, in.q, in.k, in.v, o);
+  if (device == Device::cuda) return cuda::call("tw_cuda_attention_forward", params, in, o, log_sum_exp);
   const Sizes sizes(params, in.q.shape, in.k.shape, in.q.dtype);
   char* memory = check_workspace(op, workspace, sizes.forward());
   const int64_t blocks = blocks_of(job.tq);
@@ -187,10 +192,14 @@ void attention_backward(const AttentionParams& params, const AttentionInputs& in
   if (gradients.dq) check_tokens(op, {"dq", gradients.dq}, in.q.shape, in.q.dtype);
   if (gradients.dk) check_tokens(op, {"dk", gradients.dk}, in.k.shape, in.q.dtype);
   if (gradients.dv) check_tokens(op, {"dv", gradients.dv}, in.k.shape, in.q.dtype);
+  const Device device = device_of(
+      op, {{"q", in.q}, {"d_o", d_o}, {"dq", gradients.dq}, {"dk", gradients.dk}, {"dv", gradients.dv}});
   job.d_o = d_o, job.gradients = gradients;
   const OpTimer timer(
       op, [&] { return 2.5 * attention_forward_flops(in.q.shape, in.k.shape); }, in.q, in.k, in.v, d_o,
       gradients.dq, gradients.dk, gradients.dv);
+  if (device == Device::cuda)
+    return cuda::call("tw_cuda_attention_backward", params, in, log_sum_exp, d_o, gradients);
   const Sizes sizes(params, in.q.shape, in.k.shape, in.q.dtype);
   char* memory = check_workspace(op, workspace, sizes.backward());
   const AttentionKernels& kernels = active<AttentionKernels>();

@@ -15,8 +15,9 @@ struct AttentionParams {
   double scale = 0;   // of q k^T; 0 means 1 / sqrt(d)
 };
 
-// f32, f64 or bf16, one dtype. mask, which may be absent: (tq, tk) or (n, tq, tk), u8, contiguous, 1 where
-// the query may attend to the key. A query that may attend to nothing gives zeros.
+// f32, f64 or bf16 (on CUDA f16), one dtype, on one device; CUDA needs no workspace. mask, which may be
+// absent: (tq, tk) or (n, tq, tk), u8, contiguous, 1 where the query may attend to the key. A query that may
+// attend to nothing gives zeros.
 struct AttentionInputs {
   View q, k, v, mask;
 };

@@ -1,9 +1,10 @@
-// Convolutions by cuDNN and products by cuBLASLt against the CPU. Without a device: that cuDNN builds plans
-// for the convolutions of a U-Net on a device that is described to it.
+// Convolutions by cuDNN, products by cuBLASLt and attention on them against the CPU. Without a device: that
+// cuDNN builds plans for for the convolutions of a U-Net on a device that is described to it.
 #include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/op/attention.h"
 #include "kernels/op/conv2d.h"
 #include "kernels/op/conv3d.h"
 #include "kernels/op/cuda.h"
@@ -46,7 +47,8 @@ TEST(CudaConvolutionPlans, HaveEveryFunction) {
   for (const char* name :
        {"tw_cuda_conv2d_forward", "tw_cuda_conv2d_data_gradient", "tw_cuda_conv2d_weight_gradient",
         "tw_cuda_conv3d_forward", "tw_cuda_conv3d_data_gradient", "tw_cuda_conv3d_weight_gradient",
-        "tw_cuda_gemm", "tw_cuda_gemm_outer", "tw_cuda_pixel_sum"})
+        "tw_cuda_gemm", "tw_cuda_gemm_outer", "tw_cuda_pixel_sum", "tw_cuda_attention_forward",
+        "tw_cuda_attention_backward"})
     EXPECT_NE(backend.find(name), nullptr) << name;
 }
 
@@ -233,6 +235,50 @@ TEST_P(CudaProducts, Conv3d) {
   expect_near(gy, y, "y");
   expect_near(gdx, dx, "dx");
   expect_near(gdw, dw, "dw");
+}
+
+// q, k and v are parts of one tensor, and the last query may attend to nothing.
+TEST_P(CudaProducts, Attention) {
+  for (const int64_t heads : {1, 4}) {
+    const int64_t n = 2, t = 50, c = 64;
+    const AttentionParams params{heads};
+    const Tensor qkv = input({n, t, 3 * c}, 1), d_o = input({n, t, c}, 2);
+    std::vector<uint8_t> allowed(static_cast<size_t>(t * t), 1);
+    for (int64_t i = 0; i < t; ++i)
+      for (int64_t j = 0; j < t; ++j)
+        if (j > i + 3 || i == t - 1) allowed[static_cast<size_t>(i * t + j)] = 0;
+    Tensor mask = Tensor::empty({t, t}, DType::u8);
+    std::copy(allowed.begin(), allowed.end(), mask.data<uint8_t>());
+    const Shape out{n, t, c};
+    const auto run = [&](const Tensor& all, const Tensor& gradient, const Tensor& m, const auto& empty,
+                         const auto& bytes) {
+      const Tensor o = empty(out, true), lse = empty({n, heads, t}, false), d = empty({n, t, 3 * c}, true);
+      const auto part = [&](const Tensor& whole, int64_t i) {
+        return whole.slice(2, i * c, (i + 1) * c).view();
+      };
+      const AttentionInputs in{part(all, 0), part(all, 1), part(all, 2), m.view()};
+      attention_forward(params, in, o.view(), lse.view(), bytes(false).view());
+      attention_backward(params, in, lse.view(), gradient.view(), {part(d, 0), part(d, 1), part(d, 2)},
+                         bytes(true).view());
+      return std::vector<Tensor>{o, d};
+    };
+    const auto expected = run(
+        qkv, d_o, mask,
+        [&](const Shape& s, bool activation) {
+          return Tensor::zeros(s, activation ? host_dtype() : DType::f32);
+        },
+        [&](bool backward) {
+          return Tensor::empty({backward ? attention_backward_workspace_bytes(params, out, out, host_dtype())
+                                         : attention_forward_workspace_bytes(params, out, out, host_dtype())},
+                               DType::u8);
+        });
+    const auto found = run(
+        there(qkv), there(d_o), to_device(mask, Device::cuda),
+        [&](const Shape& s, bool activation) { return zeros(s, activation ? GetParam() : DType::f32); },
+        [](bool) { return Tensor::empty({0}, DType::u8); });
+    expect_near(found[0], expected[0], "o");
+    expect_near(found[1], expected[1], "d");
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaProducts, testing::Values(DType::f32, DType::bf16, DType::f16),
