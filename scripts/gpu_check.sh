@@ -45,7 +45,16 @@ fi
 # The binaries need image libraries that a bare machine lacks; the device tests do not. What the tests need may have
 # travelled in gpu_bundle/ (scripts/gpu_bundle.sh).
 configure=(cmake --preset cuda -DTW_APPS=OFF -DCMAKE_CUDA_ARCHITECTURES="$architecture")
-[ -d gpu_bundle ] && configure+=(-DCMAKE_PREFIX_PATH="$PWD/gpu_bundle/usr")
+# cuDNN and cuBLASLt may be there as parts of a Python with PyTorch only: their headers and libraries lie in its packages.
+prefixes=()
+[ -d gpu_bundle ] && prefixes+=("$PWD/gpu_bundle/usr")
+packages=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null)
+for folder in "$packages"/nvidia/cudnn "$packages"/nvidia/cu13; do
+  [ -n "$packages" ] && [ -d "$folder/lib" ] || continue
+  prefixes+=("$folder")
+  export LD_LIBRARY_PATH="$folder/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+done
+[ ${#prefixes[@]} -gt 0 ] && configure+=(-DCMAKE_PREFIX_PATH="$(IFS=';'; echo "${prefixes[*]}")")
 part "configure for sm_$architecture" 120 "${configure[@]}" || exit 1
 bench=()
 grep -q '^TW_BENCH:BOOL=ON' $build/CMakeCache.txt && bench=(tw_bench_kernels)
@@ -55,7 +64,10 @@ part "build" 400 cmake --build $build -j "$(nproc)" --target tweedie_cuda tw_tes
 part "device memory, copies and fill" 60 $build/bin/tw_test_tensor --gtest_filter='Cuda*' --gtest_output=json:"$out/gpu_tensor.json"
 part "kernels against the CPU" 120 $build/bin/tw_test_kernels --gtest_filter='*Cuda*' --gtest_output=json:"$out/gpu_kernels.json"
 if command -v compute-sanitizer >/dev/null && [ "$device" != none ]; then
-  part "memcheck" 120 compute-sanitizer --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='*Cuda*'
+  # The libraries' kernels are many and slow under it: products and convolutions have a limit of their own.
+  part "memcheck" 120 compute-sanitizer --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='*Cuda*-CudaProducts*'
+  part "memcheck of products" 150 compute-sanitizer --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='CudaProducts*'
+  part "racecheck" 120 compute-sanitizer --tool racecheck --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='*Cuda*-CudaProducts*'
 fi
 if [ ${#bench[@]} -gt 0 ]; then
   part "benchmark against the CPU" 120 $build/bin/tw_bench_kernels --benchmark_filter='^(silu|host_to_device)/' \
@@ -67,7 +79,7 @@ if [ "$device" = none ]; then
   exit $((failed ? 1 : 3))
 fi
 # A skipped device test on a machine with a device is a failure.
-if grep -qE "SKIPPED \] Cuda(Ops|Test)" "$log"; then
+if grep -qE "SKIPPED \] Cuda(Ops|Test|Products|TrainingOps)[./]" "$log"; then
   echo "gpu_check: device tests were skipped although there is a device" | tee -a "$log"
   failed=1
 fi

@@ -175,8 +175,13 @@ struct Problem {
   }
 };
 
+// What the graphs promise cuDNN of every pointer.
+bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+
 // False when cuDNN has no engine. The pointers are those of x, w, y and the terms.
 bool run(const char* op, const Problem& problem, std::vector<void*> pointers) {
+  for (const void* pointer : pointers)
+    check(aligned(pointer), op, "on CUDA x, w and y must be aligned to 16 bytes");
   const cudnn::Plan* plan = find_plan(problem.key(), [&] { return problem.describe(); });
   if (!plan) return false;
   for (const View& term : problem.terms) pointers.push_back(term.pointer);
@@ -244,7 +249,9 @@ void convolve(const char* op, const Window& window, const View& x, const View& w
   if (terms.temb) problem.terms.push_back(broadcast(terms.temb, y.shape[0]));
   if (terms.residual) problem.terms.push_back(terms.residual);
   const bool in_place = terms.residual && terms.residual.pointer == y.pointer;
-  if (!in_place && run(op, problem, {map.view.pointer, weights.get(), y.pointer})) return;
+  bool fits = !in_place;
+  for (const View& term : problem.terms) fits = fits && aligned(term.pointer);
+  if (fits && run(op, problem, {map.view.pointer, weights.get(), y.pointer})) return;
   check(!problem.terms.empty(), op, "cuDNN has no engine for ", problem.key());
   problem.terms.clear();
   const Scratch apart(op, in_place ? bytes_of(y.shape, y.dtype) : 0);

@@ -4,6 +4,7 @@
 #include "kernels/cpu/isa/adam.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -17,22 +18,30 @@ void adam_step(const AdamParams& params, const AdamTensors& tensors) {
         "beta1 and beta2 must be in [0, 1), found ", params.beta1, " and ", params.beta2);
   check(params.eps > 0, op, "eps must be positive, found ", params.eps);
   const View& p = tensors.parameter;
-  check_same(op, {{"parameter", p}, {"m", tensors.m}, {"v", tensors.v}});
-  check(p.dtype != DType::bf16, op, "parameter must be f32 or f64, found bf16");
-  check_dense(op, {"gradient", tensors.gradient});
+  const Device device = device_of(op, {{"parameter", p},
+                                       {"gradient", tensors.gradient},
+                                       {"m", tensors.m},
+                                       {"v", tensors.v},
+                                       {"ema", tensors.ema},
+                                       {"bf16_copy", tensors.bf16_copy}});
+  check_same(op, {{"parameter", p}, {"m", tensors.m}, {"v", tensors.v}}, device);
+  check(p.dtype == DType::f32 || p.dtype == DType::f64, op, "parameter must be f32 or f64, found ",
+        dtype_name(p.dtype));
+  check_dense(op, {"gradient", tensors.gradient}, device);
   check_shape(op, {"gradient", tensors.gradient}, p.shape);
   check((tensors.gradient.dtype == DType::f64) == (p.dtype == DType::f64), op, "gradient is ",
         dtype_name(tensors.gradient.dtype), ", the parameter ", dtype_name(p.dtype));
   if (tensors.ema) {
-    check_same(op, {{"parameter", p}, {"ema", tensors.ema}});
+    check_same(op, {{"parameter", p}, {"ema", tensors.ema}}, device);
     check(params.ema_decay >= 0 && params.ema_decay <= 1, op, "ema_decay must be in [0, 1], found ",
           params.ema_decay);
   }
   if (tensors.bf16_copy) {
-    check_dense(op, {"bf16_copy", tensors.bf16_copy});
+    check_dense(op, {"bf16_copy", tensors.bf16_copy}, device);
     check_shape(op, {"bf16_copy", tensors.bf16_copy}, p.shape);
     check_dtype(op, {"bf16_copy", tensors.bf16_copy}, DType::bf16);
   }
+  if (device == Device::cuda) return cuda::call("tw_cuda_adam_step", params, tensors);
   const auto run = active<AdamKernels>().run;
   parallel_for(p.numel(), 8192, [&](int64_t begin, int64_t end) { run(params, tensors, begin, end); });
 }

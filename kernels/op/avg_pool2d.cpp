@@ -8,6 +8,7 @@
 #include "kernels/cpu/isa/avg_pool2d.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -16,8 +17,9 @@ namespace {
 constexpr int64_t grain_elements = 16384;
 
 void check_windows(const char* op, int64_t k, const View& big, const View& small) {
-  check_dense(op, {"the larger image", big});
-  check_dense(op, {"the smaller image", small});
+  const Device device = device_of(op, {{"the larger image", big}, {"the smaller image", small}});
+  check_dense(op, {"the larger image", big}, device);
+  check_dense(op, {"the smaller image", small}, device);
   check_dtype(op, {"the smaller image", small}, big.dtype);
   check(k >= 1, op, "window ", k, " must be at least 1");
   check(big.rank() == 4, op, "expected (n, h, w, c), found ", big.shape);
@@ -41,6 +43,7 @@ char* element(const View& v, int64_t offset) {
 }
 
 void gather(int64_t k, double scale, const View& big, const View& small) {
+  if (big.device == Device::cuda) return cuda::call("tw_cuda_gather_windows", k, scale, big, small);
   const auto run = active<WindowKernels>().gather;
   const int64_t c = big.shape[3];
   for_each_row(k, big, small, [&](int64_t in, int64_t out) {
@@ -49,6 +52,7 @@ void gather(int64_t k, double scale, const View& big, const View& small) {
 }
 
 void spread(int64_t k, double scale, const View& small, const View& big) {
+  if (big.device == Device::cuda) return cuda::call("tw_cuda_spread_windows", k, scale, small, big);
   const auto run = active<WindowKernels>().spread;
   const int64_t c = big.shape[3];
   if (big.shape[1] % k != 0 || big.shape[2] % k != 0)

@@ -9,6 +9,7 @@
 #include "kernels/cpu/isa/accumulate.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -32,8 +33,9 @@ int64_t source(PadMode mode, int64_t i, int64_t before, int64_t extent) {
 }
 
 void check_pad(const Pad2dParams& p, const View& x, const View& y) {
-  check_dense("pad2d", {"x", x});
-  check_dense("pad2d", {"y", y});
+  const Device device = device_of("pad2d", {{"x", x}, {"y", y}});
+  check_dense("pad2d", {"x", x}, device);
+  check_dense("pad2d", {"y", y}, device);
   check_dtype("pad2d", {"y", y}, x.dtype);
   check(x.rank() == 4, "pad2d", "expected (n, h, w, c), found ", x.shape);
   check(p.top >= 0 && p.bottom >= 0 && p.left >= 0 && p.right >= 0, "pad2d",
@@ -57,6 +59,7 @@ int64_t grain_for(int64_t row) { return grain_elements / std::max<int64_t>(1, ro
 void pad2d_forward(const Pad2dParams& p, const View& x, const View& y) {
   const OpTimer timer("pad2d_forward", x, y);
   check_pad(p, x, y);
+  if (x.device == Device::cuda) return cuda::call("tw_cuda_pad2d_forward", p, x, y);
   const int64_t h = x.shape[1], w = x.shape[2], c = x.shape[3], ho = y.shape[1], wo = y.shape[2];
   const size_t pixel = static_cast<size_t>(c) * dtype_size(x.dtype);
   parallel_for(x.shape[0] * ho, grain_for(wo * c), [&](int64_t begin, int64_t end) {
@@ -84,6 +87,7 @@ void pad2d_forward(const Pad2dParams& p, const View& x, const View& y) {
 void pad2d_backward(const Pad2dParams& p, const View& dy, const View& dx) {
   const OpTimer timer("pad2d_backward", dy, dx);
   check_pad(p, dx, dy);
+  if (dx.device == Device::cuda) return cuda::call("tw_cuda_pad2d_backward", p, dy, dx);
   const int64_t h = dx.shape[1], w = dx.shape[2], c = dx.shape[3], ho = dy.shape[1], wo = dy.shape[2];
   if (p.mode == PadMode::zero) {
     const size_t row = static_cast<size_t>(w * c) * dtype_size(dx.dtype);

@@ -1,5 +1,5 @@
-# tw_find_cuda(): sets TW_CUDA_FOUND and enables the CUDA language where TW_CUDA (AUTO, ON, OFF), nvcc and cuDNN's
-# headers allow it. TW_CUDA_INCLUDE holds the headers; TW_CUDA_LIBRARIES are the folders of libcudnn.so.9 and
+# tw_find_cuda(): sets TW_CUDA_FOUND and enables the CUDA language where TW_CUDA (AUTO, ON, OFF), nvcc and the
+# headers of cuDNN and cuBLASLt allow it. TW_CUDA_INCLUDE holds the headers; TW_CUDA_LIBRARIES are the folders of libcudnn.so.9 and
 # libcublasLt.so.13, which the backend loads when it first needs them.
 # A macro, because a language is enabled for the folder that calls enable_language.
 macro(tw_find_cuda)
@@ -10,8 +10,9 @@ macro(tw_find_cuda)
       get_filename_component(tw_toolkit ${TW_NVCC} REALPATH)
       get_filename_component(tw_toolkit ${tw_toolkit}/../.. ABSOLUTE)
       find_path(TW_CUDNN_INCLUDE cudnn.h HINTS ${tw_toolkit}/include)
+      find_path(TW_CUBLAS_INCLUDE cublasLt.h HINTS ${tw_toolkit}/include)
     endif()
-    if(TW_NVCC AND TW_CUDNN_INCLUDE)
+    if(TW_NVCC AND TW_CUDNN_INCLUDE AND TW_CUBLAS_INCLUDE)
       set(CMAKE_CUDA_COMPILER ${TW_NVCC} CACHE FILEPATH "The CUDA compiler")
       if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
         set(CMAKE_CUDA_ARCHITECTURES 90 CACHE STRING "CUDA architectures to compile for")
@@ -26,7 +27,8 @@ macro(tw_find_cuda)
           set(CMAKE_CUDA20_${kind}_COMPILE_OPTION -std=c++20)
         endif()
       endforeach()
-      set(TW_CUDA_INCLUDE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES} ${TW_CUDNN_INCLUDE})
+      set(TW_CUDA_INCLUDE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES} ${TW_CUDNN_INCLUDE} ${TW_CUBLAS_INCLUDE})
+      list(REMOVE_DUPLICATES TW_CUDA_INCLUDE)
       set(TW_CUDA_LIBRARIES)
       foreach(library libcudnn.so.9 libcublasLt.so.13)
         find_library(TW_${library} ${library} HINTS ${tw_toolkit}/lib64 ${tw_toolkit}/lib)
@@ -38,7 +40,7 @@ macro(tw_find_cuda)
       list(REMOVE_DUPLICATES TW_CUDA_LIBRARIES)
       set(TW_CUDA_FOUND ON)
     elseif(TW_CUDA STREQUAL "ON")
-      message(FATAL_ERROR "TW_CUDA is ON, but nvcc or cudnn.h was not found; put nvcc on PATH, set TW_CUDNN_INCLUDE")
+      message(FATAL_ERROR "TW_CUDA is ON, but nvcc, cudnn.h or cublasLt.h was not found; put nvcc on PATH, set TW_CUDNN_INCLUDE and TW_CUBLAS_INCLUDE")
     endif()
   endif()
   if(TW_CUDA_FOUND)

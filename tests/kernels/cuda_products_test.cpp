@@ -1,5 +1,5 @@
 // Convolutions by cuDNN, products by cuBLASLt and attention on them against the CPU. Without a device: that
-// cuDNN builds plans for for the convolutions of a U-Net on a device that is described to it.
+// cuDNN builds plans for the convolutions of a U-Net on a device that is described to it.
 #include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
