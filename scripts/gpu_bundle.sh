@@ -11,12 +11,12 @@ command -v apt-get >/dev/null || { echo "gpu_bundle: needs apt-get, to fetch Deb
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 (cd "$work" && apt-get -o APT::Sandbox::User=root download -qq "${packages[@]}") || { echo "gpu_bundle: could not fetch ${packages[*]}; apt-get update may help" >&2; exit 2; }
-mkdir "$work/root"
-for package in "$work"/*.deb; do dpkg -x "$package" "$work/root"; done
-rm -rf "$work"/root/usr/share/{doc,man,lintian} "$work"/root/usr/src
-find "$work/root" -name '*.so*' -delete  # links to libraries that are not here
-size=$(du -sm "$work/root" | cut -f1)
+mkdir "$work/unpacked"
+for package in "$work"/*.deb; do dpkg -x "$package" "$work/unpacked"; done
+rm -rf "$work"/unpacked/usr/share/{doc,man,lintian} "$work"/unpacked/usr/src
+find "$work/unpacked" -name '*.so*' -delete  # links to libraries that are not here
+size=$(du -sm "$work/unpacked" | cut -f1)
 [ "$size" -le "$limit_mib" ] || { echo "gpu_bundle: $size MiB, more than $limit_mib" >&2; exit 1; }
 rm -rf gpu_bundle
-mv "$work/root" gpu_bundle
+mv "$work/unpacked" gpu_bundle
 echo "gpu_bundle: ${#packages[@]} packages, $size MiB in gpu_bundle/"
