@@ -1,5 +1,4 @@
 #include <cublasLt.h>
-#include <dlfcn.h>
 
 #include <array>
 #include <map>
@@ -8,6 +7,7 @@
 
 #include "kernels/cuda/cublas_lt.h"
 #include "kernels/cuda/scratch.h"
+#include "kernels/cuda/vendor_library.h"
 
 namespace tw::cuda {
 namespace {
@@ -32,30 +32,21 @@ struct Api {
 };
 
 Api load() {
-  void* library = dlopen("libcublasLt.so.13", RTLD_NOW | RTLD_LOCAL);
-  if (!library) {
-    const char* reason = dlerror();
-    throw Error(ErrorKind::data,
-                detail::join("cuBLASLt 13 cannot be loaded, which matrix products on CUDA need: ", reason));
-  }
-  const auto find = [&]<class F>(const char* name, F& function) {
-    function = reinterpret_cast<F>(dlsym(library, name));
-    if (!function) throw Error(ErrorKind::data, detail::join("libcublasLt.so.13 has no function ", name));
-  };
+  const VendorLibrary library("libcublasLt.so.13", "cuBLASLt 13", "matrix products");
   Api api;
-  find("cublasLtCreate", api.create);
-  find("cublasLtGetStatusString", api.status_string);
-  find("cublasLtMatmul", api.matmul);
-  find("cublasLtMatmulAlgoGetHeuristic", api.heuristic);
-  find("cublasLtMatmulDescCreate", api.desc_create);
-  find("cublasLtMatmulDescDestroy", api.desc_destroy);
-  find("cublasLtMatmulDescSetAttribute", api.desc_set);
-  find("cublasLtMatrixLayoutCreate", api.layout_create);
-  find("cublasLtMatrixLayoutDestroy", api.layout_destroy);
-  find("cublasLtMatrixLayoutSetAttribute", api.layout_set);
-  find("cublasLtMatmulPreferenceCreate", api.preference_create);
-  find("cublasLtMatmulPreferenceDestroy", api.preference_destroy);
-  find("cublasLtMatmulPreferenceSetAttribute", api.preference_set);
+  library.find("cublasLtCreate", api.create);
+  library.find("cublasLtGetStatusString", api.status_string);
+  library.find("cublasLtMatmul", api.matmul);
+  library.find("cublasLtMatmulAlgoGetHeuristic", api.heuristic);
+  library.find("cublasLtMatmulDescCreate", api.desc_create);
+  library.find("cublasLtMatmulDescDestroy", api.desc_destroy);
+  library.find("cublasLtMatmulDescSetAttribute", api.desc_set);
+  library.find("cublasLtMatrixLayoutCreate", api.layout_create);
+  library.find("cublasLtMatrixLayoutDestroy", api.layout_destroy);
+  library.find("cublasLtMatrixLayoutSetAttribute", api.layout_set);
+  library.find("cublasLtMatmulPreferenceCreate", api.preference_create);
+  library.find("cublasLtMatmulPreferenceDestroy", api.preference_destroy);
+  library.find("cublasLtMatmulPreferenceSetAttribute", api.preference_set);
   return api;
 }
 

@@ -1,9 +1,8 @@
 #include "kernels/cuda/cudnn_graph.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 
+#include "kernels/cuda/vendor_library.h"
 #include "tensor/error.h"
 
 namespace tw::cuda::cudnn {
@@ -25,28 +24,19 @@ struct Api {
 };
 
 Api load() {
-  void* library = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL);
-  if (!library) {
-    const char* reason = dlerror();
-    throw Error(ErrorKind::data,
-                detail::join("cuDNN 9 cannot be loaded, which convolutions on CUDA need: ", reason));
-  }
-  const auto find = [&]<class F>(const char* name, F& function) {
-    function = reinterpret_cast<F>(dlsym(library, name));
-    if (!function) throw Error(ErrorKind::data, detail::join("libcudnn.so.9 has no function ", name));
-  };
+  const VendorLibrary library("libcudnn.so.9", "cuDNN 9", "convolutions");
   Api api;
-  find("cudnnGetVersion", api.get_version);
-  find("cudnnCreate", api.create);
-  find("cudnnSetStream", api.set_stream);
-  find("cudnnGetErrorString", api.error_string);
-  find("cudnnGetLastErrorString", api.last_error_string);
-  find("cudnnBackendCreateDescriptor", api.create_descriptor);
-  find("cudnnBackendDestroyDescriptor", api.destroy_descriptor);
-  find("cudnnBackendSetAttribute", api.set_attribute);
-  find("cudnnBackendGetAttribute", api.get_attribute);
-  find("cudnnBackendFinalize", api.finalize);
-  find("cudnnBackendExecute", api.execute);
+  library.find("cudnnGetVersion", api.get_version);
+  library.find("cudnnCreate", api.create);
+  library.find("cudnnSetStream", api.set_stream);
+  library.find("cudnnGetErrorString", api.error_string);
+  library.find("cudnnGetLastErrorString", api.last_error_string);
+  library.find("cudnnBackendCreateDescriptor", api.create_descriptor);
+  library.find("cudnnBackendDestroyDescriptor", api.destroy_descriptor);
+  library.find("cudnnBackendSetAttribute", api.set_attribute);
+  library.find("cudnnBackendGetAttribute", api.get_attribute);
+  library.find("cudnnBackendFinalize", api.finalize);
+  library.find("cudnnBackendExecute", api.execute);
   return api;
 }
 

@@ -4,6 +4,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <type_traits>
+
 #include "kernels/cuda/library.h"
 #include "tensor/dtype.h"
 
@@ -34,18 +36,12 @@ struct Element<f16> {
 // Calls f(T{}) with the type that `dtype` names among the floats; f returns what the exported function does.
 template <class F>
 const char* for_float(const char* op, DType dtype, F f) {
-  switch (dtype) {
-    case DType::f32:
-      return f(float{});
-    case DType::f64:
-      return f(double{});
-    case DType::bf16:
-      return f(bf16{});
-    case DType::f16:
-      return f(f16{});
-    default:
+  return visit(dtype, [&]<class T>(T value) {
+    if constexpr (std::is_integral_v<T>)
       return unsupported(op, static_cast<int>(dtype));
-  }
+    else
+      return f(value);
+  });
 }
 
 }  // namespace tw::cuda

@@ -52,12 +52,13 @@ TEST(CudaConvolutionPlans, HaveEveryFunction) {
     EXPECT_NE(backend.find(name), nullptr) << name;
 }
 
+using Conv2dPlans = const char* (*)(const char*, int, const Conv2dParams*, const View*, const View*,
+                                    const View*, int*);
+
 TEST(CudaConvolutionPlans, AreBuiltForADescribedDevice) {
   if (!cuda::built()) GTEST_SKIP() << "built without CUDA";
   const Backend backend;
-  const auto plans =
-      reinterpret_cast<const char* (*)(const char*, int, const Conv2dParams*, const View*, const View*,
-                                       const View*, int*)>(backend.find("tw_cuda_conv2d_plans"));
+  const auto plans = reinterpret_cast<Conv2dPlans>(backend.find("tw_cuda_conv2d_plans"));
   ASSERT_NE(plans, nullptr);
   struct Case {
     int64_t size, ci, co, taps, stride;
@@ -85,9 +86,7 @@ TEST(CudaConvolutionPlans, AreBuiltForADescribedDevice) {
 TEST(CudaConvolutionPlans, AMistakeIsExplained) {
   if (!cuda::built()) GTEST_SKIP() << "built without CUDA";
   const Backend backend;
-  const auto plans =
-      reinterpret_cast<const char* (*)(const char*, int, const Conv2dParams*, const View*, const View*,
-                                       const View*, int*)>(backend.find("tw_cuda_conv2d_plans"));
+  const auto plans = reinterpret_cast<Conv2dPlans>(backend.find("tw_cuda_conv2d_plans"));
   ASSERT_NE(plans, nullptr);
   int count = 0;
   const Conv2dParams params;
