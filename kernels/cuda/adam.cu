@@ -49,11 +49,11 @@ template <class R>
 const char* run(const kernels::AdamParams& params, const kernels::AdamTensors& t) {
   return for_float("adam_step", t.gradient.dtype, [&]<class G>(G) {
     const int64_t n = t.parameter.numel();
-    step_kernel<R, G><<<blocks_for(n), threads, 0, stream()>>>(
-        Coefficients<R>(params), n, static_cast<R*>(t.parameter.pointer),
-        static_cast<const typename Element<G>::Memory*>(t.gradient.pointer), static_cast<R*>(t.m.pointer),
-        static_cast<R*>(t.v.pointer), static_cast<R*>(t.ema.pointer),
-        static_cast<__nv_bfloat16*>(t.bf16_copy.pointer));
+    launch(step_kernel<R, G>, blocks_for(n), threads, Coefficients<R>(params), n,
+           static_cast<R*>(t.parameter.pointer),
+           static_cast<const typename Element<G>::Memory*>(t.gradient.pointer), static_cast<R*>(t.m.pointer),
+           static_cast<R*>(t.v.pointer), static_cast<R*>(t.ema.pointer),
+           static_cast<__nv_bfloat16*>(t.bf16_copy.pointer));
     return launched("adam_step");
   });
 }

@@ -160,8 +160,8 @@ TW_CUDA_EXPORT tw_cuda_attention_forward(const kernels::AttentionParams* params,
         const Rows<M> p(op, at);
         product(op, at, at.scale, q.dtype, {tokens(q, at)}, {tokens(k, at), true}, wide, s.matrices(at),
                 at.tq, at.tk, at.d);
-        softmax_rows<T><<<static_cast<unsigned>(at.count * at.tq), row_threads, 0, stream()>>>(
-            at, mask, s.get(), p.get(), static_cast<V*>(log_sum_exp->pointer));
+        launch(softmax_rows<T>, static_cast<unsigned>(at.count * at.tq), row_threads, at, mask, s.get(),
+               p.get(), static_cast<V*>(log_sum_exp->pointer));
         require(launched("softmax_rows"));
         product(op, at, 1, q.dtype, {p.matrices(at)}, {tokens(in->v, at)}, q.dtype, tokens(*o, at), at.tq,
                 at.d, at.tk);
@@ -192,7 +192,7 @@ TW_CUDA_EXPORT tw_cuda_attention_backward(const kernels::AttentionParams* params
         product(op, at, at.scale, q.dtype, {tokens(q, at)}, {tokens(k, at), true}, wide, s.matrices(at),
                 at.tq, at.tk, at.d);
         if (gradients->dv) {
-          probabilities<T><<<rows, row_threads, 0, stream()>>>(at, mask, s.get(), shift, p.get());
+          launch(probabilities<T>, rows, row_threads, at, mask, s.get(), shift, p.get());
           require(launched("probabilities"));
           product(op, at, 1, q.dtype, {p.matrices(at), true}, {tokens(*d_o, at)}, q.dtype,
                   tokens(gradients->dv, at), at.tk, at.d, at.tq);
@@ -200,7 +200,7 @@ TW_CUDA_EXPORT tw_cuda_attention_backward(const kernels::AttentionParams* params
         if (!gradients->dq && !gradients->dk) return;
         product(op, at, 1, q.dtype, {tokens(*d_o, at)}, {tokens(v, at), true}, wide, dp.matrices(at), at.tq,
                 at.tk, at.d);
-        score_gradients<T><<<rows, row_threads, 0, stream()>>>(at, mask, s.get(), shift, dp.get(), p.get());
+        launch(score_gradients<T>, rows, row_threads, at, mask, s.get(), shift, dp.get(), p.get());
         require(launched("score_gradients"));
         if (gradients->dq)
           product(op, at, at.scale, q.dtype, {p.matrices(at)}, {tokens(k, at)}, q.dtype,

@@ -57,9 +57,8 @@ TW_CUDA_EXPORT tw_cuda_gather_windows(const int64_t* k, const double* scale, con
   if (small->numel() == 0) return nullptr;
   return for_float("gather_windows", big->dtype, [&]<class T>(T) {
     using M = typename Element<T>::Memory;
-    gather<T><<<blocks_for(small->numel()), threads, 0, stream()>>>(
-        windows_of(*k, *scale, *big, *small), static_cast<const M*>(big->pointer), small->numel(),
-        static_cast<M*>(small->pointer));
+    launch(gather<T>, blocks_for(small->numel()), threads, windows_of(*k, *scale, *big, *small),
+           static_cast<const M*>(big->pointer), small->numel(), static_cast<M*>(small->pointer));
     return launched("gather_windows");
   });
 }
@@ -69,9 +68,8 @@ TW_CUDA_EXPORT tw_cuda_spread_windows(const int64_t* k, const double* scale, con
   if (big->numel() == 0) return nullptr;
   return for_float("spread_windows", big->dtype, [&]<class T>(T) {
     using M = typename Element<T>::Memory;
-    spread<T><<<blocks_for(big->numel()), threads, 0, stream()>>>(
-        windows_of(*k, *scale, *big, *small), static_cast<const M*>(small->pointer), big->numel(),
-        static_cast<M*>(big->pointer));
+    launch(spread<T>, blocks_for(big->numel()), threads, windows_of(*k, *scale, *big, *small),
+           static_cast<const M*>(small->pointer), big->numel(), static_cast<M*>(big->pointer));
     return launched("spread_windows");
   });
 }

@@ -27,9 +27,8 @@ const char* run(F f, const StridedLoop& loop, const View& a, const View& b, cons
   if (loop.rank == 1 && loop.inner_stride(0) == 1 && loop.inner_stride(1) == 1)
     return map<T>("binary", f, loop.numel, y.pointer, static_cast<const char*>(a.pointer),
                   static_cast<const char*>(b.pointer));
-  binary_kernel<T><<<blocks_for(loop.numel), threads, 0, stream()>>>(
-      f, loop, static_cast<const Memory*>(a.pointer), static_cast<const Memory*>(b.pointer),
-      static_cast<Memory*>(y.pointer));
+  launch(binary_kernel<T, F>, blocks_for(loop.numel), threads, f, loop, static_cast<const Memory*>(a.pointer),
+         static_cast<const Memory*>(b.pointer), static_cast<Memory*>(y.pointer));
   return launched("binary");
 }
 

@@ -21,7 +21,7 @@ cudnn::Window window_of(const kernels::Conv3dParams& p) {
 
 TW_CUDA_EXPORT tw_cuda_conv3d_forward(const kernels::Conv3dParams* params, const View* x, const View* w,
                                       const View* bias, const View* y) {
-  return caught([&] { convolve("conv3d_forward", window_of(*params), *x, *w, {.bias = *bias}, *y); });
+  return caught([&] { convolve("conv3d_forward", window_of(*params), *x, *w, {*bias, {}, {}}, *y); });
 }
 
 TW_CUDA_EXPORT tw_cuda_conv3d_data_gradient(const kernels::Conv3dParams* params, const View* dy,

@@ -77,8 +77,8 @@ class Padded {
     if (!memory_) return;
     require(for_float(op, map.dtype, [&]<class T>(T) {
       using M = typename Element<T>::Memory;
-      surround<<<blocks_for(view.numel()), threads, 0, stream()>>>(
-          border_, static_cast<const M*>(map.pointer), view.numel(), static_cast<M*>(view.pointer));
+      launch(surround<M>, blocks_for(view.numel()), threads, border_, static_cast<const M*>(map.pointer),
+             view.numel(), static_cast<M*>(view.pointer));
       return launched("surround");
     }));
   }
@@ -86,8 +86,8 @@ class Padded {
     if (!memory_) return;
     require(for_float(op, map.dtype, [&]<class T>(T) {
       using M = typename Element<T>::Memory;
-      crop<<<blocks_for(map.numel()), threads, 0, stream()>>>(border_, static_cast<const M*>(view.pointer),
-                                                              map.numel(), static_cast<M*>(map.pointer));
+      launch(crop<M>, blocks_for(map.numel()), threads, border_, static_cast<const M*>(view.pointer),
+             map.numel(), static_cast<M*>(map.pointer));
       return launched("crop");
     }));
   }
@@ -213,9 +213,9 @@ View as_matrix(View v) {
 void add_the_terms(const void* sum, const ConvolutionTerms& terms, const View& y) {
   require(for_float("conv", y.dtype, [&]<class T>(T) {
     using M = typename Element<T>::Memory;
-    add_terms<T><<<blocks_for(y.numel()), threads, 0, stream()>>>(
-        static_cast<const M*>(sum), y.numel(), y.numel() / y.shape[0], y.shape.back(), Term(terms.bias),
-        Term(terms.temb), Term(terms.residual), static_cast<M*>(y.pointer));
+    launch(add_terms<T>, blocks_for(y.numel()), threads, static_cast<const M*>(sum), y.numel(),
+           y.numel() / y.shape[0], y.shape.back(), Term(terms.bias), Term(terms.temb), Term(terms.residual),
+           static_cast<M*>(y.pointer));
     return launched("add_terms");
   }));
 }

@@ -72,8 +72,8 @@ TW_CUDA_EXPORT tw_cuda_strided_copy(const StridedLoop* loop, const View* x, cons
     visit(y->dtype, [&]<class To>(To) {
       using X = typename Stored<From>::Type;
       using Y = typename Stored<To>::Type;
-      copy_kernel<<<blocks_for(loop->numel), threads, 0, stream()>>>(*loop, static_cast<const X*>(x->pointer),
-                                                                     static_cast<Y*>(y->pointer));
+      launch(copy_kernel<X, Y>, blocks_for(loop->numel), threads, *loop, static_cast<const X*>(x->pointer),
+             static_cast<Y*>(y->pointer));
     });
   });
   return launched("copy");
@@ -82,8 +82,9 @@ TW_CUDA_EXPORT tw_cuda_strided_copy(const StridedLoop* loop, const View* x, cons
 TW_CUDA_EXPORT tw_cuda_strided_fill(const StridedLoop* loop, const double* value, const View* y) {
   if (loop->numel == 0) return nullptr;
   visit(y->dtype, [&]<class To>(To) {
-    strided_fill_kernel<<<blocks_for(loop->numel), threads, 0, stream()>>>(
-        *loop, *value, static_cast<typename Stored<To>::Type*>(y->pointer));
+    using Y = typename Stored<To>::Type;
+    launch(strided_fill_kernel<Y>, blocks_for(loop->numel), threads, *loop, *value,
+           static_cast<Y*>(y->pointer));
   });
   return launched("fill");
 }

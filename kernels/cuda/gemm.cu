@@ -75,9 +75,9 @@ void multiply_views(const kernels::GemmParams& params, const View& a, View b,
           "; on CUDA b must then be contiguous");
     require(for_float(op, b.dtype, [&]<class From>(From) {
       return for_float(op, a.dtype, [&]<class To>(To) {
-        convert<From, To><<<blocks_for(b.numel()), threads, 0, stream()>>>(
-            static_cast<const typename Element<From>::Memory*>(b.pointer), b.numel(),
-            static_cast<typename Element<To>::Memory*>(converted.get()));
+        launch(convert<From, To>, blocks_for(b.numel()), threads,
+               static_cast<const typename Element<From>::Memory*>(b.pointer), b.numel(),
+               static_cast<typename Element<To>::Memory*>(converted.get()));
         return launched("convert");
       });
     }));
@@ -120,8 +120,8 @@ void multiply_views(const kernels::GemmParams& params, const View& a, View b,
   if (!terms.bias || in_epilogue) return;
   check(c.is_contiguous(), op, "on CUDA a bias of another dtype than c's, or f64, needs a contiguous c");
   require(for_float(op, c.dtype, [&]<class T>(T) {
-    add_bias<T><<<blocks_for(c.numel()), threads, 0, stream()>>>(
-        static_cast<typename Element<T>::Memory*>(c.pointer), c.numel() / p.n, p.n, Term(terms.bias));
+    launch(add_bias<T>, blocks_for(c.numel()), threads, static_cast<typename Element<T>::Memory*>(c.pointer),
+           c.numel() / p.n, p.n, Term(terms.bias));
     return launched("add_bias");
   }));
 }

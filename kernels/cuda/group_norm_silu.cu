@@ -284,11 +284,11 @@ __global__ void backward_parameters(Job job) {
   if (job.gradients.dbeta.pointer) set(job.gradients.dbeta, j, dbeta);
 }
 
-// Calls launch(part, blocks that cover a sample's part) for both parts of x.
-template <class Launch>
-void for_parts(const Job& job, Launch launch) {
+// Calls f(part, blocks that cover a sample's part) for both parts of x.
+template <class F>
+void for_parts(const Job& job, F f) {
   const auto one = [&](const View& x, const View& dx, int64_t first, int64_t c) {
-    launch(Part{x.pointer, dx.pointer, first, c}, blocks_for(job.pixels * c));
+    f(Part{x.pointer, dx.pointer, first, c}, blocks_for(job.pixels * c));
   };
   one(job.in.x, job.gradients.dx, 0, job.c_first);
   if (job.in.x_rest) one(job.in.x_rest, job.gradients.dx_rest, job.c_first, job.c - job.c_first);
@@ -297,26 +297,25 @@ void for_parts(const Job& job, Launch launch) {
 template <class T, bool with_silu>
 void forward(const Job& job) {
   const auto n = static_cast<unsigned>(job.n), chunks = static_cast<unsigned>(job.chunks);
-  for_parts(job, [&](const Part& part, unsigned) {
-    forward_sums<T><<<dim3(chunks, n), threads, 0, stream()>>>(job, part);
-  });
-  forward_reduce<T><<<n, threads, 0, stream()>>>(job);
+  for_parts(
+      job, [&](const Part& part, unsigned) { launch(forward_sums<T>, dim3(chunks, n), threads, job, part); });
+  launch(forward_reduce<T>, n, threads, job);
   for_parts(job, [&](const Part& part, unsigned blocks) {
-    forward_apply<T, with_silu><<<dim3(blocks, n), threads, 0, stream()>>>(job, part);
+    launch(forward_apply<T, with_silu>, dim3(blocks, n), threads, job, part);
   });
 }
 
 template <class T, bool with_silu>
 void backward(const Job& job) {
   const auto n = static_cast<unsigned>(job.n), chunks = static_cast<unsigned>(job.chunks);
-  backward_prepare<T><<<n, threads, 0, stream()>>>(job);
+  launch(backward_prepare<T>, n, threads, job);
   for_parts(job, [&](const Part& part, unsigned) {
-    backward_sums<T, with_silu><<<dim3(chunks, n), threads, 0, stream()>>>(job, part);
+    launch(backward_sums<T, with_silu>, dim3(chunks, n), threads, job, part);
   });
-  backward_reduce<T><<<n, threads, 0, stream()>>>(job);
+  launch(backward_reduce<T>, n, threads, job);
   if (!job.gradients.dx) return;
   for_parts(job, [&](const Part& part, unsigned blocks) {
-    backward_apply<T, with_silu><<<dim3(blocks, n), threads, 0, stream()>>>(job, part);
+    launch(backward_apply<T, with_silu>, dim3(blocks, n), threads, job, part);
   });
 }
 
@@ -333,7 +332,7 @@ TW_CUDA_EXPORT tw_cuda_group_norm_silu_backward(const Job* job) {
   return for_float("group_norm_silu_backward", job->in.x.dtype, [&]<class T>(T) {
     if (job->in.x.numel() > 0) job->params.silu ? backward<T, true>(*job) : backward<T, false>(*job);
     if (job->gradients.dgamma || job->gradients.dbeta)
-      backward_parameters<<<blocks_for(job->c), threads, 0, stream()>>>(*job);
+      launch(backward_parameters, blocks_for(job->c), threads, *job);
     return launched("group_norm_silu_backward");
   });
 }

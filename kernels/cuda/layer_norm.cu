@@ -95,10 +95,10 @@ TW_CUDA_EXPORT tw_cuda_layer_norm_forward(const kernels::LayerNormJob* job) {
   return for_float("layer_norm_forward", job->x.dtype, [&]<class T>(T) {
     using M = typename Element<T>::Memory;
     using V = typename Element<T>::Value;
-    forward_kernel<T><<<static_cast<unsigned>(job->rows), threads_for(job->c), 0, stream()>>>(
-        static_cast<const M*>(job->x.pointer), Term(job->gamma), Term(job->beta), job->c, job->eps,
-        static_cast<M*>(job->y.pointer), static_cast<V*>(job->mean.pointer),
-        static_cast<V*>(job->rstd.pointer));
+    launch(forward_kernel<T>, static_cast<unsigned>(job->rows), threads_for(job->c),
+           static_cast<const M*>(job->x.pointer), Term(job->gamma), Term(job->beta), job->c, job->eps,
+           static_cast<M*>(job->y.pointer), static_cast<V*>(job->mean.pointer),
+           static_cast<V*>(job->rstd.pointer));
     return launched("layer_norm_forward");
   });
 }
@@ -120,16 +120,16 @@ TW_CUDA_EXPORT tw_cuda_layer_norm_backward(const kernels::LayerNormJob* job) {
         V* partial = static_cast<V*>(memory.get());
         const unsigned wide = static_cast<unsigned>((c + threads - 1) / threads);
         if (chunks > 0)
-          chunk_sums<T><<<dim3(static_cast<unsigned>(chunks), wide), threads, 0, stream()>>>(
-              x, dy, mean, rstd, rows, c, partial);
+          launch(chunk_sums<T>, dim3(static_cast<unsigned>(chunks), wide), threads, x, dy, mean, rstd, rows,
+                 c, partial);
         if (const char* text = launched("chunk_sums")) return text;
-        add_chunks<<<wide, threads, 0, stream()>>>(partial, chunks, c, static_cast<V*>(wanted.dgamma.pointer),
-                                                   static_cast<V*>(wanted.dbeta.pointer));
+        launch(add_chunks<V>, wide, threads, partial, chunks, c, static_cast<V*>(wanted.dgamma.pointer),
+               static_cast<V*>(wanted.dbeta.pointer));
         if (const char* text = launched("add_chunks")) return text;
       }
       if (wanted.dx && rows > 0)
-        backward_kernel<T><<<static_cast<unsigned>(rows), threads_for(c), 0, stream()>>>(
-            x, dy, Term(job->gamma), mean, rstd, c, static_cast<M*>(wanted.dx.pointer));
+        launch(backward_kernel<T>, static_cast<unsigned>(rows), threads_for(c), x, dy, Term(job->gamma), mean,
+               rstd, c, static_cast<M*>(wanted.dx.pointer));
       return launched("layer_norm_backward");
     }));
   });

@@ -33,6 +33,16 @@ inline const char* unsupported(const char* op, int dtype) {
 // The stream of all work.
 cudaStream_t stream();
 
+// Starts a kernel on that stream. (Compiled as host code, by tests/cuda_emulator, it runs there.)
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, Arguments... arguments) {
+#ifdef __CUDACC__
+  kernel<<<grid, block, 0, stream()>>>(arguments...);
+#else
+  emulator::launch(grid, block, stream(), [=] { kernel(arguments...); });
+#endif
+}
+
 // What the launch before it gave: null if all is well.
 inline const char* launched(const char* kernel) {
   const cudaError_t status = cudaGetLastError();

@@ -29,6 +29,9 @@ __global__ void map_kernel(F f, int64_t packs, int64_t n, typename Element<T>::M
   for (int64_t i = packs * Pack<T>::width + first; i < n; i += step) y[i] = E::store(f(E::load(x[i])...));
 }
 
+template <class T, class>
+using ReadAs = typename Element<T>::Memory;
+
 // The pointers are those of arrays of T.
 template <class T, class F, class... Inputs>
 const char* map(const char* kernel, F f, int64_t n, void* y, const Inputs*... x) {
@@ -36,8 +39,8 @@ const char* map(const char* kernel, F f, int64_t n, void* y, const Inputs*... x)
   if (n == 0) return nullptr;
   const bool aligned = ((reinterpret_cast<uintptr_t>(x) | ...) | reinterpret_cast<uintptr_t>(y)) % 16 == 0;
   const int64_t packs = aligned ? n / Pack<T>::width : 0;
-  map_kernel<T><<<blocks_for(aligned ? packs + Pack<T>::width : n), threads, 0, stream()>>>(
-      f, packs, n, static_cast<Memory*>(y), reinterpret_cast<const Memory*>(x)...);
+  launch(map_kernel<T, F, ReadAs<T, Inputs>...>, blocks_for(aligned ? packs + Pack<T>::width : n), threads, f,
+         packs, n, static_cast<Memory*>(y), reinterpret_cast<const Memory*>(x)...);
   return launched(kernel);
 }
 

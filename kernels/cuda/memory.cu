@@ -14,7 +14,7 @@ __global__ void fill_kernel(T* to, int64_t n, T value) {
 
 template <class T>
 const char* fill(void* to, int64_t n, T value) {
-  fill_kernel<<<blocks_for(n), threads, 0, stream()>>>(static_cast<T*>(to), n, value);
+  launch(fill_kernel<T>, blocks_for(n), threads, static_cast<T*>(to), n, value);
   return launched("fill");
 }
 

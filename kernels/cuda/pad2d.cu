@@ -70,9 +70,8 @@ TW_CUDA_EXPORT tw_cuda_pad2d_forward(const kernels::Pad2dParams* params, const V
   if (y->numel() == 0) return nullptr;
   return for_float("pad2d_forward", x->dtype, [&]<class T>(T) {
     using M = typename Element<T>::Memory;
-    forward_kernel<T><<<blocks_for(y->numel()), threads, 0, stream()>>>(
-        frame_of(*params, *x, *y), static_cast<const M*>(x->pointer), y->numel(),
-        static_cast<M*>(y->pointer));
+    launch(forward_kernel<T>, blocks_for(y->numel()), threads, frame_of(*params, *x, *y),
+           static_cast<const M*>(x->pointer), y->numel(), static_cast<M*>(y->pointer));
     return launched("pad2d_forward");
   });
 }
@@ -81,9 +80,8 @@ TW_CUDA_EXPORT tw_cuda_pad2d_backward(const kernels::Pad2dParams* params, const 
   if (dx->numel() == 0) return nullptr;
   return for_float("pad2d_backward", dx->dtype, [&]<class T>(T) {
     using M = typename Element<T>::Memory;
-    backward_kernel<T><<<blocks_for(dx->numel()), threads, 0, stream()>>>(
-        frame_of(*params, *dx, *dy), static_cast<const M*>(dy->pointer), dx->numel(),
-        static_cast<M*>(dx->pointer));
+    launch(backward_kernel<T>, blocks_for(dx->numel()), threads, frame_of(*params, *dx, *dy),
+           static_cast<const M*>(dy->pointer), dx->numel(), static_cast<M*>(dx->pointer));
     return launched("pad2d_backward");
   });
 }

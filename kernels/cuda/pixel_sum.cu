@@ -50,15 +50,15 @@ void pixel_sum(const char* op, const View& x, int64_t n, int64_t pixels, int64_t
     if (chunks > 0) {
       const dim3 blocks(static_cast<unsigned>((c + 31) / 32), static_cast<unsigned>(chunks),
                         static_cast<unsigned>(n));
-      chunk_sums<T><<<blocks, dim3(32, lanes), 0, stream()>>>(
-          static_cast<const typename Element<T>::Memory*>(x.pointer), pixels, c,
-          static_cast<V*>(partial.get()));
+      launch(chunk_sums<T>, blocks, dim3(32, lanes),
+             static_cast<const typename Element<T>::Memory*>(x.pointer), pixels, c,
+             static_cast<V*>(partial.get()));
       if (const char* text = launched("chunk_sums")) return text;
     }
     return for_float(op, sum.dtype, [&]<class To>(To) {
-      add_chunks<V, To><<<static_cast<unsigned>((n * c + threads - 1) / threads), threads, 0, stream()>>>(
-          static_cast<const V*>(partial.get()), n, chunks, c,
-          static_cast<typename Element<To>::Memory*>(sum.pointer));
+      launch(add_chunks<V, To>, static_cast<unsigned>((n * c + threads - 1) / threads), threads,
+             static_cast<const V*>(partial.get()), n, chunks, c,
+             static_cast<typename Element<To>::Memory*>(sum.pointer));
       return launched("add_chunks");
     });
   }));

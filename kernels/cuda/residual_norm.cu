@@ -63,12 +63,12 @@ TW_CUDA_EXPORT tw_cuda_residual_norm_forward(const kernels::ResidualKind* kind, 
       using M = typename Element<T>::Memory;
       const dim3 blocks(static_cast<unsigned>(chunks), static_cast<unsigned>(n));
       if (chunks > 0)
-        chunk_sums<T><<<blocks, threads, 0, stream()>>>(static_cast<const M*>(y->pointer),
-                                                        static_cast<const M*>(a->pointer), size, partial);
+        launch(chunk_sums<T>, blocks, threads, static_cast<const M*>(y->pointer),
+               static_cast<const M*>(a->pointer), size, partial);
       if (const char* text = launched("chunk_sums")) return text;
-      add_chunks<<<static_cast<unsigned>((n + threads - 1) / threads), threads, 0, stream()>>>(
-          partial, chunks, n, *kind == kernels::ResidualKind::norm,
-          static_cast<typename Element<T>::Value*>(loss->pointer));
+      using V = typename Element<T>::Value;
+      launch(add_chunks<V>, static_cast<unsigned>((n + threads - 1) / threads), threads, partial, chunks, n,
+             *kind == kernels::ResidualKind::norm, static_cast<V*>(loss->pointer));
       return launched("add_chunks");
     }));
   });
@@ -79,11 +79,10 @@ TW_CUDA_EXPORT tw_cuda_residual_norm_backward(const kernels::ResidualKind* kind,
   return for_float("residual_norm_backward", a->dtype, [&]<class T>(T) {
     using M = typename Element<T>::Memory;
     using V = typename Element<T>::Value;
-    backward_kernel<T><<<blocks_for(a->numel()), threads, 0, stream()>>>(
-        static_cast<const M*>(y->pointer), static_cast<const M*>(a->pointer),
-        static_cast<const V*>(loss->pointer), static_cast<const V*>(dloss->pointer),
-        *kind == kernels::ResidualKind::norm, a->numel() / a->shape[0], a->numel(),
-        static_cast<M*>(da->pointer));
+    launch(backward_kernel<T>, blocks_for(a->numel()), threads, static_cast<const M*>(y->pointer),
+           static_cast<const M*>(a->pointer), static_cast<const V*>(loss->pointer),
+           static_cast<const V*>(dloss->pointer), *kind == kernels::ResidualKind::norm,
+           a->numel() / a->shape[0], a->numel(), static_cast<M*>(da->pointer));
     return launched("residual_norm_backward");
   });
 }

@@ -67,8 +67,7 @@ TW_CUDA_EXPORT tw_cuda_sampler_step(const SamplerStep* const* steps, const int64
       const Arrays<T> pointers{
           part(x),          part(arrays->output), part(arrays->noise), part(arrays->gradient),
           part(arrays->x0), part(arrays->next)};
-      step_kernel<T>
-          <<<blocks_for(here * size), threads, 0, stream()>>>(passed, one_step, size, here * size, pointers);
+      launch(step_kernel<T>, blocks_for(here * size), threads, passed, one_step, size, here * size, pointers);
       if (const char* failed = launched("sampler_step")) return failed;
     }
     return nullptr;

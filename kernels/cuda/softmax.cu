@@ -45,8 +45,8 @@ TW_CUDA_EXPORT tw_cuda_softmax_forward(const View* x, const View* y) {
   const int64_t c = x->shape.back();
   return for_float("softmax_forward", x->dtype, [&]<class T>(T) {
     using Memory = typename Element<T>::Memory;
-    forward_kernel<T><<<static_cast<unsigned>(x->numel() / c), threads_for(c), 0, stream()>>>(
-        static_cast<const Memory*>(x->pointer), static_cast<Memory*>(y->pointer), c);
+    launch(forward_kernel<T>, static_cast<unsigned>(x->numel() / c), threads_for(c),
+           static_cast<const Memory*>(x->pointer), static_cast<Memory*>(y->pointer), c);
     return launched("softmax_forward");
   });
 }
@@ -56,9 +56,9 @@ TW_CUDA_EXPORT tw_cuda_softmax_backward(const View* y, const View* dy, const Vie
   const int64_t c = y->shape.back();
   return for_float("softmax_backward", y->dtype, [&]<class T>(T) {
     using Memory = typename Element<T>::Memory;
-    backward_kernel<T><<<static_cast<unsigned>(y->numel() / c), threads_for(c), 0, stream()>>>(
-        static_cast<const Memory*>(y->pointer), static_cast<const Memory*>(dy->pointer),
-        static_cast<Memory*>(dx->pointer), c);
+    launch(backward_kernel<T>, static_cast<unsigned>(y->numel() / c), threads_for(c),
+           static_cast<const Memory*>(y->pointer), static_cast<const Memory*>(dy->pointer),
+           static_cast<Memory*>(dx->pointer), c);
     return launched("softmax_backward");
   });
 }

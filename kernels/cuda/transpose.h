@@ -25,9 +25,9 @@ template <class From, class To>
 const char* transpose(const void* from, int64_t rows, int64_t columns, void* to) {
   const dim3 blocks(static_cast<unsigned>((columns + 31) / 32), static_cast<unsigned>((rows + 31) / 32));
   if (blocks.y > 65535) return "a weight has more than 2097120 rows of taps and channels";
-  transpose_kernel<From, To>
-      <<<blocks, dim3(32, 8), 0, stream()>>>(static_cast<const typename Element<From>::Memory*>(from), rows,
-                                             columns, static_cast<typename Element<To>::Memory*>(to));
+  launch(transpose_kernel<From, To>, blocks, dim3(32, 8),
+         static_cast<const typename Element<From>::Memory*>(from), rows, columns,
+         static_cast<typename Element<To>::Memory*>(to));
   return launched("transpose");
 }
 

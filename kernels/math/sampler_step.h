@@ -1,7 +1,7 @@
 // Formulas of one sampler update, for one value or one vector of values V (float, double, Vec<T>).
 #pragma once
 
-#include "kernels/math/host_device.h"
+#include "kernels/math/scalar.h"
 
 namespace tw::kernels::math {
 
