@@ -156,11 +156,13 @@ Tensor seed_for(const char* where, const Var& output, const Tensor& seed) {
   if (seed.defined()) {
     check(seed.shape() == output.shape(), where, "the seed is ", seed.shape(), ", the output ",
           output.shape());
+    check(seed.device() == output.device(), where, "the seed is on ", device_name(seed.device()),
+          ", the output on ", device_name(output.device()));
     return seed.to(output.dtype());
   }
   check(output.value().numel() == 1, where, "the output ", output.shape(),
         " is not a single number: give a seed of its shape");
-  return Tensor::full(output.shape(), 1, output.dtype());
+  return Tensor::full(output.shape(), 1, output.dtype(), output.device());
 }
 
 void backward(const Var& output, const Tensor& seed, bool keep_tape) {

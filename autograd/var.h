@@ -38,6 +38,7 @@ class Var {
   const Shape& shape() const { return value().shape(); }
   int64_t dim(int i) const { return value().dim(i); }
   DType dtype() const { return value().dtype(); }
+  Device device() const { return value().device(); }
 
   // True for leaves that want a gradient and for results that depend on one.
   bool requires_grad() const;

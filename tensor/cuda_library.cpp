@@ -98,6 +98,8 @@ void cuda_copy(void* to, Device to_device, const void* from, Device from_device,
   cuda_call("tw_cuda_copy", to, from, bytes, static_cast<int>(direction));
 }
 
+void cuda_copy_within(const View& to, const View& from) { cuda_call("tw_cuda_copy_within", &to, &from); }
+
 void cuda_fill(const View& to, double value) {
   cuda_call("tw_cuda_fill", to.pointer, static_cast<int>(to.dtype), to.numel(), value);
 }

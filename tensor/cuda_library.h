@@ -35,6 +35,8 @@ std::shared_ptr<Allocator> cuda_pool();
 
 // `bytes` between a device and the host or within a device; returns when done.
 void cuda_copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes);
+// Any strides and dtypes within the device, where `to` and `from` lie, of one shape. Queued, not waited for.
+void cuda_copy_within(const View& to, const View& from);
 // Every element of a contiguous device view.
 void cuda_fill(const View& to, double value);
 

@@ -91,20 +91,25 @@ void copy_row(To* to, int64_t step_to, const From* from, int64_t step_from, int6
 void copy_view(const View& to, const View& from) {
   if (to.numel() == 0) return;
   check(to.pointer && from.pointer, "tensor", "the memory of a tensor ", to.shape, " has been given back");
-  if (to.device != Device::cpu || from.device != Device::cpu) {
-    check(to.dtype == from.dtype && to.is_contiguous() && from.is_contiguous(), "copy", "from ",
-          device_name(from.device), " to ", device_name(to.device),
+  const bool plain = to.dtype == from.dtype && to.is_contiguous() && from.is_contiguous();
+  const size_t bytes = static_cast<size_t>(to.numel()) * dtype_size(to.dtype);
+  if (to.device != from.device) {
+    check(plain, "copy", "from ", device_name(from.device), " to ", device_name(to.device),
           " needs contiguous tensors of one dtype; they are ", from.shape, " ", dtype_name(from.dtype),
           " and ", to.shape, " ", dtype_name(to.dtype));
-    cuda_copy(to.pointer, to.device, from.pointer, from.device,
-              static_cast<size_t>(to.numel()) * dtype_size(to.dtype));
+    cuda_copy(to.pointer, to.device, from.pointer, from.device, bytes);
     return;
   }
-  if (to.dtype == from.dtype && to.is_contiguous() && from.is_contiguous()) {
-    std::memmove(to.pointer, from.pointer, static_cast<size_t>(to.numel()) * dtype_size(to.dtype));
+  if (plain && to.device == Device::cpu) {
+    std::memmove(to.pointer, from.pointer, bytes);
     return;
   }
   const Rows rows = merged_rows(to, from);
+  if (to.device == Device::cuda) {
+    cuda_copy_within({to.pointer, to.dtype, to.device, rows.shape, rows.strides_to},
+                     {from.pointer, from.dtype, from.device, rows.shape, rows.strides_from});
+    return;
+  }
   const int64_t length = rows.shape.back(), step_to = rows.strides_to.back();
   const int64_t step_from = rows.strides_from.back();
   const auto line = static_cast<int64_t>(64 / dtype_size(to.dtype));
@@ -332,14 +337,23 @@ Tensor Tensor::clone() const {
 
 void Tensor::copy_from(const Tensor& source) {
   check(source.shape_ == shape_, "copy_from", "source is ", source.shape_, ", destination ", shape_);
-  copy_view(view(), source.view());
+  if (source.device() == device())
+    copy_view(view(), source.view());
+  else if (is_contiguous() && source.dtype() == dtype_)
+    copy_view(view(), source.contiguous().view());
+  else  // converted where it is, then moved, then put in its place
+    copy_view(view(), to_device(source.to(dtype_), device()).view());
   bump_version();
 }
 
 void Tensor::fill(double value) {
-  if (device() != Device::cpu) {
-    check(is_contiguous(), "fill", "a tensor ", shape_, " on ", device_name(device()), " must be contiguous");
+  if (device() != Device::cpu && is_contiguous()) {
     cuda_fill(view(), value);
+    bump_version();
+    return;
+  }
+  if (device() != Device::cpu) {
+    copy_view(view(), full({1}, value, dtype_, device()).broadcast_to(shape_).view());
     bump_version();
     return;
   }

@@ -7,12 +7,11 @@
 #include "autograd/ops/softmax.h"
 #include "autograd/ops/sum.h"
 #include "autograd/ops/unary.h"
+#include "autograd/workspace.h"
 #include "tensor/error.h"
 
 namespace tw {
 namespace {
-
-Tensor scratch(int64_t bytes) { return Tensor::empty({bytes}, DType::u8); }
 
 struct Forward {
   Tensor o, log_sum_exp;
@@ -22,22 +21,22 @@ Forward run_forward(const kernels::AttentionParams& params, const Tensor& q, con
                     const Tensor& mask) {
   check(q.rank() == 3 && k.rank() == 3, "attention", "q and k must be (n, t, c), found ", q.shape(), " and ",
         k.shape());
-  Forward result{
-      Tensor::empty(q.shape(), q.dtype()),
-      Tensor::empty({q.dim(0), params.heads, q.dim(1)}, q.dtype() == DType::f64 ? DType::f64 : DType::f32)};
-  const Tensor workspace =
-      scratch(kernels::attention_forward_workspace_bytes(params, q.shape(), k.shape(), q.dtype()));
+  Forward result{Tensor::empty(q.shape(), q.dtype(), q.device()),
+                 Tensor::empty({q.dim(0), params.heads, q.dim(1)},
+                               q.dtype() == DType::f64 ? DType::f64 : DType::f32, q.device())};
+  const Tensor scratch = workspace(
+      kernels::attention_forward_workspace_bytes(params, q.shape(), k.shape(), q.dtype()), q.device());
   kernels::attention_forward(params, {q.view(), k.view(), v.view(), mask.view()}, result.o.view(),
-                             result.log_sum_exp.view(), workspace.view());
+                             result.log_sum_exp.view(), scratch.view());
   return result;
 }
 
 void run_backward(const kernels::AttentionParams& params, const kernels::AttentionInputs& in,
                   const Tensor& log_sum_exp, const Tensor& d_o,
                   const kernels::AttentionGradients& gradients) {
-  const Tensor workspace =
-      scratch(kernels::attention_backward_workspace_bytes(params, in.q.shape, in.k.shape, in.q.dtype));
-  kernels::attention_backward(params, in, log_sum_exp.view(), d_o.view(), gradients, workspace.view());
+  const Tensor scratch = workspace(
+      kernels::attention_backward_workspace_bytes(params, in.q.shape, in.k.shape, in.q.dtype), d_o.device());
+  kernels::attention_backward(params, in, log_sum_exp.view(), d_o.view(), gradients, scratch.view());
 }
 
 }  // namespace
@@ -53,7 +52,7 @@ Var attention(const Var& q, const Var& k, const Var& v, const kernels::Attention
         const Tensor inputs[3] = {q.get(), k.get(), v.get()};
         Tensor gradients[3];
         for (int i = 0; i < 3; ++i)
-          if (grads.wanted(i)) gradients[i] = Tensor::empty(inputs[i].shape(), d_o.dtype());
+          if (grads.wanted(i)) gradients[i] = Tensor::empty(inputs[i].shape(), d_o.dtype(), d_o.device());
         run_backward(params, {inputs[0].view(), inputs[1].view(), inputs[2].view(), mask.get().view()},
                      log_sum_exp.get(), d_o, {gradients[0].view(), gradients[1].view(), gradients[2].view()});
         for (int i = 0; i < 3; ++i)
@@ -75,7 +74,7 @@ Var attention_packed(const Var& qkv, const kernels::AttentionParams& params) {
                 [params, part, qkv = Saved(qkv), log_sum_exp = Saved(forward.log_sum_exp)](const Tensor& d_o,
                                                                                            Gradients& grads) {
                   const Tensor& in = qkv.get();
-                  const Tensor d_qkv = Tensor::empty(in.shape(), in.dtype());
+                  const Tensor d_qkv = Tensor::empty(in.shape(), in.dtype(), in.device());
                   run_backward(params, {part(in, 0).view(), part(in, 1).view(), part(in, 2).view(), {}},
                                log_sum_exp.get(), d_o,
                                {part(d_qkv, 0).view(), part(d_qkv, 1).view(), part(d_qkv, 2).view()});

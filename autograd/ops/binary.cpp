@@ -10,13 +10,14 @@ namespace {
 using kernels::Binary;
 
 Tensor apply(Binary kind, const Tensor& a, const Tensor& b) {
-  Tensor y = Tensor::empty(broadcast_shapes(kernels::binary_name(kind), a.shape(), b.shape()), a.dtype());
+  Tensor y = Tensor::empty(broadcast_shapes(kernels::binary_name(kind), a.shape(), b.shape()), a.dtype(),
+                           a.device());
   kernels::binary(kind, a.view(), b.view(), y.view());
   return y;
 }
 
 Tensor negative(const Tensor& x) {
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   kernels::unary_forward({.a = -1}, x.view(), y.view());
   return y;
 }

@@ -17,7 +17,7 @@ Var concat(const std::vector<Var>& inputs, int dim) {
           dtype_name(x.dtype()));
     extent += x.dim(axis);
   }
-  Tensor y = Tensor::empty(first.with(axis, extent), inputs[0].dtype());
+  Tensor y = Tensor::empty(first.with(axis, extent), inputs[0].dtype(), inputs[0].device());
   std::vector<int64_t> begins;
   int64_t begin = 0;
   for (const Var& x : inputs) {
@@ -31,7 +31,7 @@ Var concat(const std::vector<Var>& inputs, int dim) {
     for (size_t i = 0; i + 1 < begins.size(); ++i) {
       if (!grads.wanted(static_cast<int>(i))) continue;
       const Tensor part = dy.slice(axis, begins[i], begins[i + 1]);
-      Tensor dx = Tensor::empty(part.shape(), dy.dtype());
+      Tensor dx = Tensor::empty(part.shape(), dy.dtype(), dy.device());
       kernels::copy(part.view(), dx.view());
       grads.add(static_cast<int>(i), dx);
     }
@@ -42,12 +42,12 @@ Var slice(const Var& x, int dim, int64_t begin, int64_t end) {
   const Tensor part = x.value().slice(dim, begin, end);
   Tensor y = part;
   if (!part.is_contiguous()) {
-    y = Tensor::empty(part.shape(), part.dtype());
+    y = Tensor::empty(part.shape(), part.dtype(), part.device());
     kernels::copy(part.view(), y.view());
   }
   if (!wants_gradient({x})) return Var(y);
   return record("slice", y, {x}, [shape = x.shape(), dim, begin, end](const Tensor& dy, Gradients& grads) {
-    Tensor dx = Tensor::empty(shape, dy.dtype());
+    Tensor dx = Tensor::empty(shape, dy.dtype(), dy.device());
     const int64_t extent = shape.dim(dim);
     if (begin > 0) kernels::fill(0, dx.slice(dim, 0, begin).view());
     if (end < extent) kernels::fill(0, dx.slice(dim, end, extent).view());

@@ -1,5 +1,6 @@
 #include "autograd/ops/conv2d.h"
 
+#include "autograd/workspace.h"
 #include "kernels/op/pixel_sum.h"
 #include "tensor/error.h"
 
@@ -7,8 +8,6 @@ namespace tw {
 namespace {
 
 View view_of(const Var& var) { return var.defined() ? var.value().view() : View{}; }
-
-Tensor workspace(int64_t bytes) { return Tensor::empty({bytes}, DType::u8); }
 
 bool same(const kernels::Conv2dParams& a, const kernels::Conv2dParams& b) {
   return a.stride_h == b.stride_h && a.stride_w == b.stride_w && a.pad_top == b.pad_top &&
@@ -30,9 +29,11 @@ DType gradient_dtype(const Tensor& dy) { return dy.dtype() == DType::f64 ? DType
 
 void data_gradient(const Kept& kept, const Tensor& dy, Gradients& grads) {
   const Shape& w = kept.shapes.w;
-  const Tensor dx = Tensor::empty(kept.shapes.x, dy.dtype());
-  const Tensor scratch = workspace(kernels::conv2d_data_gradient_workspace_bytes(
-      {kept.params, dx.shape(), w, dy.dtype(), false, dy.device()}, kept.packed.defined()));
+  const Tensor dx = Tensor::empty(kept.shapes.x, dy.dtype(), dy.device());
+  const Tensor scratch =
+      workspace(kernels::conv2d_data_gradient_workspace_bytes(
+                    {kept.params, dx.shape(), w, dy.dtype(), false, dy.device()}, kept.packed.defined()),
+                dy.device());
   kernels::conv2d_data_gradient(kept.params, dy.view(), kept.w.get().reshape(w).view(), dx.view(),
                                 scratch.view(), kept.packed.view());
   grads.add(0, dx.reshape(kept.x_shape));
@@ -41,10 +42,11 @@ void data_gradient(const Kept& kept, const Tensor& dy, Gradients& grads) {
 // The gradients of w and, if wanted, of the bias.
 void weight_gradient(const Kept& kept, const Tensor& dy, Gradients& grads) {
   const Shape& w = kept.shapes.w;
-  const Tensor dw = Tensor::empty(w, gradient_dtype(dy));
-  const Tensor db = grads.wanted(2) ? Tensor::empty({w[3]}, gradient_dtype(dy)) : Tensor();
+  const Tensor dw = Tensor::empty(w, gradient_dtype(dy), dy.device());
+  const Tensor db = grads.wanted(2) ? Tensor::empty({w[3]}, gradient_dtype(dy), dy.device()) : Tensor();
   const Tensor scratch = workspace(kernels::conv2d_weight_gradient_workspace_bytes(
-      {kept.params, kept.shapes.x, w, dy.dtype(), false, dy.device()}));
+                                       {kept.params, kept.shapes.x, w, dy.dtype(), false, dy.device()}),
+                                   dy.device());
   kernels::conv2d_weight_gradient(kept.params, kept.x.get().reshape(kept.shapes.x).view(), dy.view(),
                                   dw.view(), db.view(), scratch.view());
   grads.add(1, dw.reshape(kept.w_shape));
@@ -54,11 +56,11 @@ void weight_gradient(const Kept& kept, const Tensor& dy, Gradients& grads) {
 // The gradients of temb (a sum over each sample's pixels) and of the bias (a sum over all).
 void sum_gradients(const Kept& kept, const Tensor& dy, bool bias, Gradients& grads) {
   const int64_t channels = dy.dim(-1);
-  const Tensor per_sample = Tensor::empty({dy.dim(0), channels}, gradient_dtype(dy));
+  const Tensor per_sample = Tensor::empty({dy.dim(0), channels}, gradient_dtype(dy), dy.device());
   kernels::pixel_sum(dy.view(), per_sample.view());
   if (grads.wanted(3)) grads.add(3, per_sample.to(kept.temb));
   if (!bias) return;
-  const Tensor db = Tensor::empty({1, channels}, gradient_dtype(dy));
+  const Tensor db = Tensor::empty({1, channels}, gradient_dtype(dy), dy.device());
   kernels::pixel_sum(per_sample.unsqueeze(0).view(), db.view());
   grads.add(2, db.reshape({channels}));
 }
@@ -102,7 +104,7 @@ Var convolution(const char* op, const ConvolutionShapes& shapes, const Var& x, c
   const Tensor input = x.value().contiguous(), weight = w.value().contiguous();
   const Tensor input4 = input.reshape(shapes.x), weight4 = weight.reshape(shapes.w);
   const Shape y_shape = kernels::conv2d_output_shape(params, shapes.x, shapes.w);
-  const Tensor y = Tensor::empty(y_shape, x.dtype());
+  const Tensor y = Tensor::empty(y_shape, x.dtype(), x.device());
   if (terms.residual.defined())
     check(terms.residual.shape() == shapes.y, op, "the residual must be ", shapes.y, ", found ",
           terms.residual.shape());
@@ -114,7 +116,8 @@ Var convolution(const char* op, const ConvolutionShapes& shapes, const Var& x, c
       cache && input.device() == Device::cpu && x.dtype() != DType::f64 && !wants_gradient({w});
   {
     const Tensor packed = cached ? cache->get(problem, weight4, kernels::Conv2dPass::forward) : Tensor();
-    const Tensor scratch = workspace(kernels::conv2d_forward_workspace_bytes(problem, packed.defined()));
+    const Tensor scratch =
+        workspace(kernels::conv2d_forward_workspace_bytes(problem, packed.defined()), x.device());
     kernels::conv2d_forward(params, input4.view(), weight4.view(),
                             {view_of(terms.bias), view_of(terms.temb), residual.view()}, y.view(),
                             scratch.view(), packed.view());

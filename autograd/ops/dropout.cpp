@@ -5,11 +5,11 @@ namespace tw {
 Var dropout(const Var& x, double p, const RandomKey& key) {
   if (p == 0) return x;
   const kernels::DropoutParams params{.p = p, .key = key};
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   kernels::dropout(params, x.value().view(), y.view());
   if (!wants_gradient({x})) return Var(y);
   return record("dropout", y, {x}, [params](const Tensor& dy, Gradients& grads) {
-    Tensor dx = Tensor::empty(dy.shape(), dy.dtype());
+    Tensor dx = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
     kernels::dropout(params, dy.view(), dx.view());
     grads.add(0, dx);
   });

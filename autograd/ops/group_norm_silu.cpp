@@ -13,8 +13,9 @@ namespace {
 
 View view_of(const Var& var) { return var.defined() ? var.value().view() : View{}; }
 
-Tensor workspace_for(const kernels::GroupNormParams& params, const Shape& whole, DType dtype) {
-  return Tensor::empty({kernels::group_norm_silu_workspace_bytes(params, whole, dtype)}, DType::u8);
+Tensor workspace_for(const kernels::GroupNormParams& params, const Tensor& y) {
+  return Tensor::empty({kernels::group_norm_silu_workspace_bytes(params, y.shape(), y.dtype())}, DType::u8,
+                       y.device());
 }
 
 Saved save(const Var& var) { return var.defined() ? Saved(var) : Saved(); }
@@ -34,7 +35,7 @@ void backward_of(const Kept& kept, const Tensor& dy, Gradients& grads) {
   const DType moments = kept.mean.get().dtype();
   const auto like = [&](bool wanted, const Saved& input, bool moment) {
     const Tensor& t = input.get();
-    return wanted ? Tensor::empty(t.shape(), moment ? moments : t.dtype()) : Tensor();
+    return wanted ? Tensor::empty(t.shape(), moment ? moments : t.dtype(), dy.device()) : Tensor();
   };
   const bool parts = kept.rest.get().defined(), map = grads.wanted(0) || (parts && grads.wanted(4));
   const Tensor dx = like(map, kept.x, false), drest = like(map && parts, kept.rest, false);
@@ -44,7 +45,7 @@ void backward_of(const Kept& kept, const Tensor& dy, Gradients& grads) {
   kernels::group_norm_silu_backward(
       kept.params, kept.inputs(), kept.mean.get().view(), kept.rstd.get().view(), dy.view(),
       {dx.view(), dgamma.view(), dbeta.view(), dscale_shift.view(), drest.view()},
-      workspace_for(kept.params, dy.shape(), dy.dtype()).view());
+      workspace_for(kept.params, dy).view());
   if (dx.defined()) grads.add(0, dx);
   if (dgamma.defined()) grads.add(1, dgamma);
   if (dbeta.defined()) grads.add(2, dbeta);
@@ -59,12 +60,12 @@ Var group_norm(const Var& x, const Var& gamma, const Var& beta, const kernels::G
   check(x.value().rank() >= 2, "group_norm", "x must be (n, ..., c), found ", x.shape());
   const DType moments = x.dtype() == DType::f64 ? DType::f64 : DType::f32;
   const Shape whole = rest.defined() ? x.shape().with(-1, x.dim(-1) + rest.dim(-1)) : x.shape();
-  Tensor y = Tensor::empty(whole, x.dtype());
-  Tensor mean = Tensor::empty({x.dim(0), params.groups}, moments),
-         rstd = Tensor::empty(mean.shape(), moments);
+  Tensor y = Tensor::empty(whole, x.dtype(), x.device());
+  Tensor mean = Tensor::empty({x.dim(0), params.groups}, moments, x.device()),
+         rstd = Tensor::empty(mean.shape(), moments, x.device());
   kernels::group_norm_silu_forward(
       params, {x.value().view(), view_of(gamma), view_of(beta), view_of(scale_shift), view_of(rest)},
-      y.view(), mean.view(), rstd.view(), workspace_for(params, whole, x.dtype()).view());
+      y.view(), mean.view(), rstd.view(), workspace_for(params, y).view());
   const std::vector<Var> inputs{x, gamma, beta, scale_shift, rest};
   if (!wants_gradient(inputs)) return Var(y);
   return record(

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "autograd/ops/reshape.h"
+#include "autograd/workspace.h"
 #include "kernels/op/gemm.h"
 #include "tensor/error.h"
 
@@ -12,19 +13,20 @@ namespace {
 
 Tensor product(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
   const kernels::GemmParams params{.transpose_a = transpose_a, .transpose_b = transpose_b};
-  const Tensor c = Tensor::empty(kernels::gemm_output_shape(params, a.shape(), b.shape()), a.dtype());
-  const Tensor workspace =
-      Tensor::empty({kernels::gemm_workspace_bytes(params, a.shape(), b.shape(), a.dtype())}, DType::u8);
-  kernels::gemm(params, a.view(), b.view(), {}, c.view(), workspace.view());
+  const Tensor c =
+      Tensor::empty(kernels::gemm_output_shape(params, a.shape(), b.shape()), a.dtype(), a.device());
+  const Tensor scratch =
+      workspace(kernels::gemm_workspace_bytes(params, a.shape(), b.shape(), a.dtype()), a.device());
+  kernels::gemm(params, a.view(), b.view(), {}, c.view(), scratch.view());
   return c;
 }
 
 // a^T b over all rows of both, (..., k) and (..., n) -> (k, n).
 Tensor outer(const Tensor& a, const Tensor& b) {
-  const Tensor c = Tensor::empty({a.dim(-1), b.dim(-1)}, a.dtype() == DType::f64 ? DType::f64 : DType::f32);
-  const Tensor workspace =
-      Tensor::empty({kernels::gemm_outer_workspace_bytes(a.shape(), b.shape())}, DType::u8);
-  kernels::gemm_outer(a.view(), b.view(), c.view(), {}, workspace.view());
+  const Tensor c =
+      Tensor::empty({a.dim(-1), b.dim(-1)}, a.dtype() == DType::f64 ? DType::f64 : DType::f32, a.device());
+  const Tensor scratch = workspace(kernels::gemm_outer_workspace_bytes(a.shape(), b.shape()), a.device());
+  kernels::gemm_outer(a.view(), b.view(), c.view(), {}, scratch.view());
   return c;
 }
 

@@ -6,7 +6,7 @@ namespace tw {
 namespace {
 
 Tensor copied(const Tensor& x, DType dtype) {
-  Tensor y = Tensor::empty(x.shape(), dtype);
+  Tensor y = Tensor::empty(x.shape(), dtype, x.device());
   kernels::copy(x.view(), y.view());
   return y;
 }

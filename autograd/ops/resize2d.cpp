@@ -2,11 +2,12 @@
 #include "autograd/ops/resize2d.h"
 
 #include "autograd/ops/avg_pool2d.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 namespace {
 
-struct Table {
+struct Table {  // on the host
   Tensor first, count, weight;
 };
 
@@ -32,9 +33,11 @@ Tensor apply(const Table& t, const Tensor& x, int axis, DType result) {
   const Shape& s = x.shape();
   const int64_t outer = axis == 1 ? s[0] : s[0] * s[1], inner = axis == 1 ? s[2] * s[3] : s[3];
   const int64_t rows = t.first.dim(0);
-  const Tensor y = Tensor::empty(s.with(axis, rows), result);
-  kernels::resize_axis(x.reshape({outer, s[axis], inner}).view(), t.first.view(), t.count.view(),
-                       t.weight.view(), y.reshape({outer, rows, inner}).view());
+  const Device device = x.device();
+  const Tensor y = Tensor::empty(s.with(axis, rows), result, device);
+  kernels::resize_axis(x.reshape({outer, s[axis], inner}).view(), to_device(t.first, device).view(),
+                       to_device(t.count, device).view(), to_device(t.weight, device).view(),
+                       y.reshape({outer, rows, inner}).view());
   return y;
 }
 

@@ -1,5 +1,6 @@
 #include "autograd/ops/sum.h"
 
+#include "autograd/workspace.h"
 #include "kernels/op/sum.h"
 #include "kernels/op/unary.h"
 
@@ -32,7 +33,7 @@ Var reduce(const char* op, const Var& x, const std::vector<int>& dims, bool keep
   return record(op, y, {x}, [shape, kept, scale](const Tensor& dy, Gradients& grads) {
     Tensor g = dy;
     if (scale != 1) {
-      g = Tensor::empty(dy.shape(), dy.dtype());
+      g = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
       kernels::unary_forward({.a = scale}, dy.view(), g.view());
     }
     grads.add(0, g.reshape(kept).broadcast_to(shape));
@@ -42,10 +43,10 @@ Var reduce(const char* op, const Var& x, const std::vector<int>& dims, bool keep
 }  // namespace
 
 Tensor sum_over(const Tensor& x, const Shape& kept, double scale) {
-  Tensor y = Tensor::empty(kept, x.dtype());
+  Tensor y = Tensor::empty(kept, x.dtype(), x.device());
   const auto bytes = static_cast<int64_t>(kernels::sum_workspace_bytes(x.view(), kept));
-  const Tensor workspace = bytes ? Tensor::empty({bytes}, DType::u8) : Tensor();
-  kernels::sum(x.view(), scale, y.view(), workspace.view().pointer);
+  const Tensor scratch = bytes ? workspace(bytes, x.device()) : Tensor();
+  kernels::sum(x.view(), scale, y.view(), scratch.view().pointer);
   return y;
 }
 

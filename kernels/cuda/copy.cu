@@ -79,6 +79,19 @@ TW_CUDA_EXPORT tw_cuda_strided_copy(const StridedLoop* loop, const View* x, cons
   return launched("copy");
 }
 
+// From the tensor layer, which knows no StridedLoop and has merged what dimensions it could.
+TW_CUDA_EXPORT tw_cuda_copy_within(const View* to, const View* from) {
+  StridedLoop loop;
+  loop.rank = to->rank();
+  loop.numel = to->numel();
+  for (int i = 0; i < loop.rank; ++i) {
+    loop.extent[i] = to->shape[i];
+    loop.stride[0][i] = from->strides[i];
+    loop.stride[1][i] = to->strides[i];
+  }
+  return tw_cuda_strided_copy(&loop, from, to);
+}
+
 TW_CUDA_EXPORT tw_cuda_strided_fill(const StridedLoop* loop, const double* value, const View* y) {
   if (loop->numel == 0) return nullptr;
   visit(y->dtype, [&]<class To>(To) {
