@@ -2,13 +2,13 @@
 
 #include <dlfcn.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <vector>
 
 #include "tensor/allocation_label.h"
 #include "tensor/error.h"
-#include "tensor/pool.h"
 
 namespace tw {
 namespace {
@@ -18,7 +18,7 @@ struct Library {
   std::string problem;
 };
 
-Library open_library() {
+Library open_library(int device) {
   std::vector<std::string> places;
   if (const char* given = std::getenv("TW_CUDA_LIBRARY")) {
     places = {given};
@@ -40,14 +40,21 @@ Library open_library() {
     return library;
   }
   const auto open = reinterpret_cast<const char* (*)(int)>(dlsym(library.handle, "tw_cuda_open"));
-  const char* problem = open ? open(0) : "libtweedie_cuda.so is of another version: it has no tw_cuda_open";
+  const char* problem =
+      open ? open(device) : "libtweedie_cuda.so is of another version: it has no tw_cuda_open";
   if (problem) library.problem = problem;
   return library;
 }
 
+std::atomic<int> chosen_device{0};
+std::atomic<bool> opened_already{false};
+
 // Opened once: a driver does not appear while a program runs.
 const Library& library() {
-  static const Library opened = open_library();
+  static const Library opened = [] {
+    opened_already = true;
+    return open_library(chosen_device);
+  }();
   return opened;
 }
 
@@ -62,18 +69,27 @@ class CudaAllocator : public Allocator {
                                describe_current_allocation(), ": ", problem));
     return pointer;
   }
-  void release(void* pointer, size_t) noexcept override {
+  void release(void* pointer, size_t bytes) noexcept override {
     // Freeing cannot be refused; at the end of the program the driver may already be gone.
     if (const auto function =
-            reinterpret_cast<const char* (*)(void*)>(dlsym(library().handle, "tw_cuda_release")))
-      function(pointer);
+            reinterpret_cast<const char* (*)(void*, size_t)>(dlsym(library().handle, "tw_cuda_release")))
+      function(pointer, bytes);
   }
+  void trim() override { cuda_call("tw_cuda_trim"); }
   Device device() const override { return Device::cuda; }
 };
 
 enum CopyDirection { host_to_device, device_to_host, within_device };
 
 }  // namespace
+
+void use_cuda_device(int index) {
+  if (index == chosen_device) return;
+  check(index >= 0, "cuda", "a device's number must not be negative, found ", index);
+  check(!opened_already, "cuda", "device ", chosen_device.load(), " is in use, and ", index,
+        " was asked for: a program works on one device");
+  chosen_device = index;
+}
 
 std::string cuda_unavailable_reason() { return library().problem; }
 
@@ -87,9 +103,19 @@ void* cuda_symbol(const char* name) {
 
 std::shared_ptr<Allocator> cuda_pool() {
   cuda_symbol("tw_cuda_allocate");
-  static const auto pool = std::make_shared<Pool>(std::make_shared<CudaAllocator>());
+  static const auto pool = std::make_shared<CudaAllocator>();
   return pool;
 }
+
+CudaMemory cuda_memory() {
+  CudaMemory memory;
+  cuda_call("tw_cuda_memory", &memory);
+  return memory;
+}
+
+void cuda_reset_peak() { cuda_call("tw_cuda_reset_peak"); }
+
+void cuda_wait() { cuda_call("tw_cuda_wait"); }
 
 void cuda_copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {
   const CopyDirection direction = from_device == Device::cpu ? host_to_device

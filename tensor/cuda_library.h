@@ -11,10 +11,15 @@
 #include <memory>
 #include <string>
 
+#include "tensor/cuda_memory.h"
 #include "tensor/storage.h"
 #include "tensor/view.h"
 
 namespace tw {
+
+// The device that this program works on, 0 unless it says so before the first question about CUDA; throws
+// Error once another is in use.
+void use_cuda_device(int index);
 
 // Empty when CUDA tensors can be made; else why not: built without CUDA, no driver, no device.
 std::string cuda_unavailable_reason();
@@ -30,10 +35,17 @@ void cuda_call(const char* name, Arguments... arguments) {
   if (const char* problem = function(arguments...)) fail(name, problem);
 }
 
-// A caching pool of device memory. Throws when CUDA is not available.
+// The device's own pool, which keeps what is given back (kernels/cuda/memory.h). Throws when CUDA is not
+// available.
 std::shared_ptr<Allocator> cuda_pool();
+CudaMemory cuda_memory();
+void cuda_reset_peak();
 
-// `bytes` between a device and the host or within a device; returns when done.
+// Returns when all queued work is done. Throws within a captured step.
+void cuda_wait();
+
+// `bytes` between a device and the host or within a device. `from` may change when it returns; what was
+// copied to the host is there, what was copied to the device is before the next op sees it.
 void cuda_copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes);
 // Any strides and dtypes within the device, where `to` and `from` lie, of one shape. Queued, not waited for.
 void cuda_copy_within(const View& to, const View& from);

@@ -30,8 +30,10 @@ inline const char* unsupported(const char* op, int dtype) {
   return text;
 }
 
-// The stream of all work.
+// The stream of all work (device.cu), on the device that the program opened.
 cudaStream_t stream();
+// While a step is captured (graph.cu) its work is noted, not done.
+bool capturing();
 
 // Starts a kernel on that stream. (Compiled as host code, by tests/cuda_emulator, it runs there.)
 template <class... Parameters, class... Arguments>

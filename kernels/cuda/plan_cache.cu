@@ -92,12 +92,6 @@ size_t fastest(const std::vector<cudnn::Plan>& candidates, const std::vector<siz
   return best;
 }
 
-bool capturing() {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  require(cudaStreamIsCapturing(stream(), &status), "cudaStreamIsCapturing");
-  return status != cudaStreamCaptureStatusNone;
-}
-
 }  // namespace
 
 std::string plan_file(const std::string& device, size_t version) {

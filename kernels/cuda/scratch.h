@@ -1,5 +1,4 @@
-// Device memory for the duration of a call: from CUDA's stream-ordered pool, which keeps what is given back
-// and can be captured in a graph.
+// Device memory for the duration of a call: from the pool of memory.h, which can be captured in a graph.
 #pragma once
 
 #include "kernels/cuda/library.h"
@@ -18,6 +17,7 @@ class Scratch {
   void* get() const { return pointer_; }
 
  private:
+  size_t bytes_ = 0;
   void* pointer_ = nullptr;  // null for 0 bytes
 };
 

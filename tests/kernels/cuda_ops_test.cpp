@@ -23,10 +23,10 @@ TEST(CudaBackend, LoadsWithoutADriverAndHasEveryFunction) {
   void* library = dlopen(TW_BIN_DIR "/../lib/libtweedie_cuda.so", RTLD_NOW | RTLD_LOCAL);
   ASSERT_NE(library, nullptr) << dlerror();
   for (const char* name :
-       {"tw_cuda_open", "tw_cuda_allocate", "tw_cuda_release", "tw_cuda_copy", "tw_cuda_fill",
-        "tw_cuda_activation_forward", "tw_cuda_activation_backward", "tw_cuda_unary_forward",
-        "tw_cuda_unary_backward", "tw_cuda_binary", "tw_cuda_strided_copy", "tw_cuda_strided_fill",
-        "tw_cuda_softmax_forward", "tw_cuda_softmax_backward", "tw_cuda_sampler_step",
+       {"tw_cuda_open", "tw_cuda_wait", "tw_cuda_allocate", "tw_cuda_release", "tw_cuda_memory",
+        "tw_cuda_copy", "tw_cuda_fill", "tw_cuda_activation_forward", "tw_cuda_activation_backward",
+        "tw_cuda_unary_forward", "tw_cuda_unary_backward", "tw_cuda_binary", "tw_cuda_strided_copy",
+        "tw_cuda_strided_fill", "tw_cuda_softmax_forward", "tw_cuda_softmax_backward", "tw_cuda_sampler_step",
         "tw_cuda_group_norm_silu_forward", "tw_cuda_group_norm_silu_backward"})
     EXPECT_NE(dlsym(library, name), nullptr) << name;
   dlclose(library);

@@ -1,7 +1,13 @@
 // CUDA tensors: what happens without a device is tested everywhere, the rest where there is one.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "tensor/allocation_label.h"
 #include "tensor/cuda_library.h"
 #include "tensor/transfer.h"
 #include "tests/random_tensor.h"
@@ -80,6 +86,70 @@ TEST_F(CudaTest, HostAccessIsRefused) {
   const Tensor device = Tensor::zeros({4}, DType::f32, Device::cuda);
   EXPECT_THROW(device.data<float>(), Error);
   EXPECT_THROW(Tensor::empty({int64_t{1} << 50}, DType::f32, Device::cuda), Error);
+}
+
+// More than two of the staging buffers, and not a whole number of them.
+TEST_F(CudaTest, LargeCopiesThroughStagingBuffers) {
+  const int64_t n = (int64_t{9} << 20) + 13;
+  Tensor host = random_tensor({n}, DType::u8, 1, 100);
+  const Tensor device = to_device(host, Device::cuda), same = host.clone();
+  host.fill(0);  // the copy has its values already
+  const Tensor back = to_device(device, Device::cpu);
+  EXPECT_EQ(std::memcmp(back.data<uint8_t>(), same.data<uint8_t>(), static_cast<size_t>(n)), 0);
+}
+
+TEST_F(CudaTest, MemoryIsCounted) {
+  const int64_t before = cuda_memory().tensors;
+  cuda_reset_peak();
+  {
+    const Tensor a = Tensor::empty({1000}, DType::f32, Device::cuda);
+    EXPECT_EQ(cuda_memory().tensors, before + 4000);
+    const Tensor b = Tensor::empty({10}, DType::f64, Device::cuda);
+  }
+  const CudaMemory after = cuda_memory();
+  EXPECT_EQ(after.tensors, before);
+  EXPECT_EQ(after.scratch, 0);
+  EXPECT_EQ(after.peak, before + 4080);
+  EXPECT_LE(after.free, after.total);
+  cuda_pool()->trim();
+  cuda_wait();
+}
+
+TEST_F(CudaTest, OutOfMemorySaysWhatIsHeld) {
+  const Tensor held = Tensor::empty({1000}, DType::f32, Device::cuda);
+  const AllocationName name("down.0/conv1");
+  const int64_t n = int64_t{1} << 46;
+  try {
+    Tensor::empty({n}, DType::f32, Device::cuda);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::memory);
+    EXPECT_THAT(error.what(), testing::AllOf(testing::HasSubstr(std::to_string(4 * n) + " bytes asked for"),
+                                             testing::HasSubstr("'down.0/conv1'"),
+                                             testing::HasSubstr(" bytes held by tensors"),
+                                             testing::HasSubstr(" free on the device")));
+  }
+  Tensor::zeros({1000}, DType::f32, Device::cuda);  // the next call is not affected
+}
+
+TEST_F(CudaTest, OneDeviceAProgram) {
+  use_cuda_device(0);
+  EXPECT_THROW(use_cuda_device(1), Error);
+}
+
+// In a program of its own, which has opened no device.
+TEST(CudaDeathTest, ADeviceThatDoesNotExist) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto says = [](const char* text) {
+    return cuda_unavailable_reason().find(text) != std::string::npos;
+  };
+  EXPECT_EXIT(
+      {
+        use_cuda_device(77);
+        std::fputs(cuda_unavailable_reason().c_str(), stderr);
+        std::exit(says("no CUDA device 77 on this machine, which has ") ? 0 : 3);
+      },
+      [](int status) { return WIFEXITED(status) && WEXITSTATUS(status) == (cuda_available() ? 0 : 3); }, "");
 }
 
 }  // namespace
