@@ -11,6 +11,7 @@
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 namespace {
@@ -31,7 +32,8 @@ Json parse(const std::string& text, const std::string& where) {
 }
 
 // As load_state, but tensor by tensor: never more in memory than the network and one tensor of the file.
-void load_weights(UNet& network, const SafeTensorsFile& file, const std::string& where, DType weights) {
+void load_weights(UNet& network, const SafeTensorsFile& file, const std::string& where, DType weights,
+                  Device device) {
   const AllocatorScope scope(system_allocator());  // weights live long
   std::set<std::string> known;
   for (Parameter& parameter : network.parameters()) {
@@ -39,7 +41,7 @@ void load_weights(UNet& network, const SafeTensorsFile& file, const std::string&
     if (file.contains(parameter.name) && SafeTensorsFile::can_load(file.entry(parameter.name)))
       found[parameter.name] = file.load(parameter.name);
     const Tensor& value = named_tensor(where, found, parameter.name, parameter.value.shape());
-    parameter.value.mutable_value() = value.to(weights);
+    parameter.value.mutable_value() = to_device(value.to(weights), device);
     known.insert(parameter.name);
   }
   for (const SafeTensorsEntry& entry : file.entries())
@@ -63,13 +65,15 @@ void load_state(Module& module, const std::map<std::string, Tensor>& tensors, co
   for (const auto& [name, tensor] : tensors)
     if (!present.contains(name))
       fail_data(where, "tensor '", name, "' ", tensor.shape(), " belongs to no layer of the network");
+  const auto like = [](const Tensor& tensor, const Tensor& present) {
+    return to_device(tensor.to(present.dtype()).contiguous(), present.device());
+  };
   for (Parameter& parameter : module.parameters())
-    parameter.value.mutable_value() = tensors.at(parameter.name).to(parameter.value.dtype()).contiguous();
-  for (const Buffer& buffer : module.buffers())
-    *buffer.value = tensors.at(buffer.name).to(buffer.value->dtype()).contiguous();
+    parameter.value.mutable_value() = like(tensors.at(parameter.name), parameter.value.value());
+  for (const Buffer& buffer : module.buffers()) *buffer.value = like(tensors.at(buffer.name), *buffer.value);
 }
 
-ModelFolder load_model_folder(const std::string& folder, DType weights) {
+ModelFolder load_model_folder(const std::string& folder, DType weights, Device device) {
   const std::string config_file = (fs::path(folder) / "config.json").string();
   const std::string weights_file = (fs::path(folder) / "weights.safetensors").string();
   std::ifstream in(config_file, std::ios::binary);
@@ -84,7 +88,7 @@ ModelFolder load_model_folder(const std::string& folder, DType weights) {
   if (!config.contains("network")) fail_data(config_file, "has no \"network\"");
   model.network =
       std::make_unique<UNet>(unet_config_from_json(config["network"].dump(), config_file), std::nullopt);
-  load_weights(*model.network, SafeTensorsFile(weights_file), weights_file, weights);
+  load_weights(*model.network, SafeTensorsFile(weights_file), weights_file, weights, device);
   return model;
 }
 

@@ -25,8 +25,10 @@ struct ModelFolder {
   std::string config;  // the whole of config.json
 };
 
-// `weights`: what the parameters become in memory, f32 or bf16, whatever the file holds (f32, bf16 or f16).
-ModelFolder load_model_folder(const std::string& folder, DType weights = DType::f32);
+// `weights`: what the parameters become in memory, f32 or bf16, whatever the file holds (f32, bf16 or f16);
+// `device`: where that is.
+ModelFolder load_model_folder(const std::string& folder, DType weights = DType::f32,
+                              Device device = Device::cpu);
 
 // `config`: a JSON object whose members are written beside "format" and "network". `weights`: f32, bf16 or
 // f16. The folder is made if need be; config.json is replaced last, so that an interrupted save is seen as

@@ -1,6 +1,7 @@
 #include "nn/module.h"
 
 #include "tensor/error.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 
@@ -36,7 +37,8 @@ void Module::initialise(uint64_t seed) {
   const AllocatorScope scope(system_allocator());
   for (Parameter& p : parameters()) {
     const DType dtype = p.value.dtype();
-    p.value.mutable_value() = initial_values(p.initialiser, p.value.shape(), seed, p.name).to(dtype);
+    p.value.mutable_value() =
+        to_device(initial_values(p.initialiser, p.value.shape(), seed, p.name).to(dtype), p.value.device());
   }
 }
 
@@ -60,6 +62,16 @@ void Module::clear_gradients() {
 void Module::to(DType dtype) {
   const AllocatorScope scope(system_allocator());
   for (Parameter& p : parameters()) p.value.mutable_value() = p.value.value().to(dtype);
+}
+
+void Module::to(Device device) {
+  current_allocator(device);  // throws if there is none
+  const AllocatorScope scope(system_allocator());
+  for (Parameter& p : parameters()) {
+    p.value.mutable_value() = to_device(p.value.value(), device);
+    p.value.clear_grad();
+  }
+  for (const Buffer& b : buffers()) *b.value = to_device(*b.value, device);
 }
 
 Var Module::parameter(const std::string& name, const Shape& shape, const Initialiser& initialiser) {

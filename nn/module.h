@@ -59,6 +59,10 @@ class Module {
 
   void clear_gradients();
 
+  // Moves every parameter and buffer. Optimisers and averages are made after it: their state lies where the
+  // parameters do. Throws when there is no such device, and then leaves everything where it was.
+  void to(Device device);
+
   // Casts every parameter: f64 for oracles, bf16 to halve the bytes of weights in sampling.
   void to(DType dtype);
 

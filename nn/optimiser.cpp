@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "autograd/workspace.h"
 #include "kernels/op/adam.h"
 #include "kernels/op/square_sum.h"
 #include "nn/named_tensors.h"
@@ -13,9 +14,9 @@ double global_gradient_norm(const std::vector<Var>& parameters) {
   for (const Var& parameter : parameters) {
     const Tensor& gradient = parameter.grad();
     if (!gradient.defined()) continue;
-    const Tensor workspace =
-        Tensor::empty({kernels::square_sum_workspace_bytes(gradient.numel())}, DType::u8);
-    sum += kernels::square_sum(gradient.view(), workspace.view());
+    const Tensor scratch =
+        workspace(kernels::square_sum_workspace_bytes(gradient.numel()), gradient.device());
+    sum += kernels::square_sum(gradient.view(), scratch.view());
   }
   return std::sqrt(sum);
 }
@@ -24,8 +25,8 @@ Optimiser::Optimiser(const Module& module, const OptimiserSettings& settings) : 
   const AllocatorScope scope(system_allocator());  // the state lives as long as the parameters
   for (const Parameter& parameter : module.parameters()) {
     const Tensor& value = parameter.value.value();
-    slots_.push_back({parameter.name, parameter.value, Tensor::zeros(value.shape(), value.dtype()),
-                      Tensor::zeros(value.shape(), value.dtype())});
+    const auto zeros = [&] { return Tensor::zeros(value.shape(), value.dtype(), value.device()); };
+    slots_.push_back({parameter.name, parameter.value, zeros(), zeros()});
   }
 }
 

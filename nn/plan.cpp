@@ -5,7 +5,9 @@
 namespace tw {
 
 Plan::Plan(const UNet& network, const std::vector<float>& timesteps, const Tensor& labels)
-    : network_(network), times_(network.time_table(timesteps, labels)) {}
+    : network_(network),
+      times_(network.time_table(timesteps, labels)),
+      loop_(PlannedArena::on(network.device())) {}
 
 Tensor Plan::evaluate(const Tensor& x, int64_t row) {
   const NoGrad no_grad;

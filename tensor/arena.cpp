@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "tensor/allocation_label.h"
+#include "tensor/cuda_library.h"
 #include "tensor/error.h"
 #include "tensor/pool.h"
 
@@ -172,6 +173,10 @@ struct PlannedArena::State {
 
 PlannedArena::PlannedArena(std::shared_ptr<Allocator> below) : state_(std::make_unique<State>()) {
   state_->below = below ? std::move(below) : system_allocator();
+}
+
+std::shared_ptr<PlannedArena> PlannedArena::on(Device device) {
+  return std::make_shared<PlannedArena>(device == Device::cpu ? system_allocator() : cuda_pool());
 }
 
 PlannedArena::~PlannedArena() {

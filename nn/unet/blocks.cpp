@@ -8,6 +8,7 @@
 #include "autograd/ops/avg_pool2d.h"
 #include "autograd/ops/dropout.h"
 #include "autograd/ops/reshape.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 namespace {
@@ -108,7 +109,7 @@ TimeEmbedding::TimeEmbedding(const UNetConfig& config)
 
 Var TimeEmbedding::operator()(const Tensor& timesteps) const {
   const int64_t rows = timesteps.numel(), half = base_ / 2;
-  const Tensor t = timesteps.contiguous().to(DType::f32);
+  const Tensor t = to_device(timesteps.contiguous(), Device::cpu).to(DType::f32);
   const Tensor sinusoids = Tensor::empty({rows, base_});
   // Frequencies and phases are rounded to f32 as in the code that published models were trained with: at
   // t = 999 that is visible in the fifth digit.
@@ -127,7 +128,7 @@ Var TimeEmbedding::operator()(const Tensor& timesteps) const {
     }
   }
   const DType dtype = linear_1_.weight.dtype() == DType::f64 ? DType::f64 : DType::f32;
-  return linear_2_(silu(linear_1_(sinusoids.to(dtype))));
+  return linear_2_(silu(linear_1_(to_device(sinusoids.to(dtype), linear_1_.weight.device()))));
 }
 
 }  // namespace tw

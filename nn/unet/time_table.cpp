@@ -14,9 +14,10 @@ Tensor TimeTable::at(size_t block, int64_t row, int64_t n) const {
   const Tensor step = projections.at(block).select(0, row);  // (labels, c)
   if (n == 1)
     return step.slice(0, label_of.empty() ? 0 : label_of[0], label_of.empty() ? 1 : label_of[0] + 1);
-  Tensor result = Tensor::empty({n, step.dim(1)}, step.dtype());
+  if (label_of.empty()) return step.broadcast_to({n, step.dim(1)}).clone();
+  Tensor result = Tensor::empty({n, step.dim(1)}, step.dtype(), step.device());
   for (int64_t i = 0; i < n; ++i) {
-    const int64_t label = label_of.empty() ? 0 : label_of[static_cast<size_t>(i)];
+    const int64_t label = label_of[static_cast<size_t>(i)];
     result.slice(0, i, i + 1).copy_from(step.slice(0, label, label + 1));
   }
   return result;

@@ -7,6 +7,7 @@
 #include "autograd/ops/binary.h"
 #include "autograd/ops/reshape.h"
 #include "tensor/error.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 
@@ -105,7 +106,7 @@ Conditioning UNet::condition(const Tensor& t, const Tensor& labels) const {
     Tensor index = labels;
     if (!index.defined()) index = Tensor::full(t.shape(), static_cast<double>(config_.classes), DType::i32);
     check(index.shape() == t.shape(), "unet", "labels must be ", t.shape(), ", found ", index.shape());
-    embedding = embedding + cast((*class_embedding_)(index), embedding.dtype());
+    embedding = embedding + cast((*class_embedding_)(to_device(index, device())), embedding.dtype());
   } else {
     check(!labels.defined(), "unet", "labels were given to a network without classes");
   }

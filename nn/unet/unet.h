@@ -24,10 +24,11 @@ class UNet : public Module {
   explicit UNet(const UNetConfig& config, std::optional<uint64_t> seed = 0);
 
   const UNetConfig& config() const { return config_; }
+  Device device() const { return conv_in_.weight.device(); }
 
-  // x (n, h, w, in_channels), f32; t (n) f32; labels (n) i32 with values 0..classes (classes: no class),
-  // undefined for an unconditional network or for no class. -> (n, h, w, out_channels), f32. h and w must be
-  // divisible by 2^(levels - 1).
+  // x (n, h, w, in_channels), f32, on device(); t (n) f32; labels (n) i32 with values 0..classes (classes: no
+  // class), undefined for an unconditional network or for no class; both on any device. -> (n, h, w,
+  // out_channels), f32. h and w must be divisible by 2^(levels - 1).
   Var forward(const Var& x, const Tensor& t, const Tensor& labels = {}) const;
 
   // The two halves of forward.

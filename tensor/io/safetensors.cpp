@@ -8,6 +8,7 @@
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/safetensors_header.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 namespace {
@@ -198,7 +199,7 @@ void save_safetensors(const std::string& path, const std::map<std::string, Tenso
   file.write(&length, 8);
   file.write(text);
   for (const auto& [name, tensor] : ordered) {
-    const Tensor packed = tensor.contiguous();
+    const Tensor packed = to_device(tensor.contiguous(), Device::cpu);
     file.write(packed.view().pointer, packed.nbytes());
   }
   file.commit();
