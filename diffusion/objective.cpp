@@ -9,6 +9,7 @@
 #include "autograd/ops/sum.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 
@@ -49,12 +50,13 @@ NoisedBatch noise_batch(const Schedule& schedule, const ObjectiveParams& params,
     from_x0.push_back(static_cast<float>(target.from_x0));
     from_noise.push_back(static_cast<float>(target.from_noise));
   }
-  const auto per_image = [n](const std::vector<float>& values) {
-    return Var(Tensor::from(values, Shape{n, 1, 1, 1}));
+  noise = to_device(noise, x0.device());
+  const auto per_image = [&](const std::vector<float>& values) {
+    return Var(to_device(Tensor::from(values, Shape{n, 1, 1, 1}), x0.device()));
   };
   const Var clean = x0, eps = noise;
   batch.timesteps = Tensor::from(timesteps, Shape{n});
-  batch.weight = Tensor::from(weight, Shape{n});
+  batch.weight = to_device(Tensor::from(weight, Shape{n}), x0.device());
   batch.x_t = (per_image(signal) * clean + per_image(sigma) * eps).value();
   switch (params.prediction) {
     case Prediction::epsilon:

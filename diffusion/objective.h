@@ -34,10 +34,10 @@ struct ObjectiveParams {
 // epsilon at 0.
 double loss_weight(const ObjectiveParams& params, double snr);
 
-// One draw for every image of a batch.
+// One draw for every image of a batch, on the device of the images but for the timesteps.
 struct NoisedBatch {
   std::vector<int64_t> t;
-  Tensor timesteps;  // (n) f32, what the network embeds
+  Tensor timesteps;  // (n) f32, what the network embeds; on the host, where it does that
   Tensor x_t;        // (n, h, w, c)
   Tensor target;     // (n, h, w, c)
   Tensor weight;     // (n)

@@ -6,6 +6,7 @@
 #include "autograd/ops/predict_x0.h"
 #include "autograd/ops/residual_norm.h"
 #include "tensor/error.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 namespace {
@@ -22,16 +23,17 @@ void check_finite(const Tensor& loss, int64_t timestep) {
 
 Tensor dps(const Denoiser& network, const SamplerTable& table, const LinearOperator& A, const Tensor& y,
            const DpsParams& params, const Tensor& x_T, NoiseSource& noise, const LoopOptions& options) {
-  Tensor x = x_T.clone(), next = Tensor::empty(x.shape(), x.dtype());
-  Tensor x0 = options.observe ? Tensor::empty(x.shape(), x.dtype()) : Tensor();
+  Tensor x = x_T.clone(), next = Tensor::empty(x.shape(), x.dtype(), x.device());
+  Tensor x0 = options.observe ? Tensor::empty(x.shape(), x.dtype(), x.device()) : Tensor();
   const DType loss_dtype = x.dtype() == DType::f64 ? DType::f64 : DType::f32;
-  Tensor loss = Tensor::empty({x.dim(0)}, loss_dtype);
-  const Tensor ones = Tensor::full({x.dim(0)}, 1, loss_dtype);
+  Tensor loss = Tensor::empty({x.dim(0)}, loss_dtype, x.device());
+  const Tensor ones = Tensor::full({x.dim(0)}, 1, loss_dtype, x.device());
   const int64_t steps = static_cast<int64_t>(table.rows.size());
   int64_t draws = 0;
   for (int64_t i = 0; i < steps; ++i) {
     const SamplerRow& row = table.rows[static_cast<size_t>(i)];
-    const Tensor drawn = row.draws_noise ? noise.draw(draws++).to(x.dtype()) : Tensor();
+    const Tensor drawn =
+        row.draws_noise ? to_device(noise.draw(draws++), x.device()).to(x.dtype()) : Tensor();
     const auto body = [&] {
       Tensor z = drawn;
       const Var x_t = Var::leaf(x);

@@ -22,8 +22,9 @@ struct DpsParams {
   kernels::ResidualKind residual = kernels::ResidualKind::norm;  // squared: x' - c grad ||r||^2
 };
 
-// table: ddpm_table(...) or another. y: the measurement, in the shape of A x. Returns x_0 (n, h, w, c); the
-// observer sees l of each image. Throws Error{numeric} naming the step when an l is not finite.
+// table: ddpm_table(...) or another. y: the measurement, in the shape of A x; y, A and the network on
+// the device of x_T. Returns x_0 (n, h, w, c); the observer sees l of each image. Throws Error{numeric}
+// naming the step when an l is not finite.
 Tensor dps(const Denoiser& network, const SamplerTable& table, const LinearOperator& A, const Tensor& y,
            const DpsParams& params, const Tensor& x_T, NoiseSource& noise, const LoopOptions& options = {});
 

@@ -8,10 +8,12 @@
 #include "autograd/ops/binary.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 
-Mask::Mask(const Tensor& known) : known_(known.to(DType::f32).contiguous()) {
+Mask::Mask(const Tensor& known, Device device)
+    : known_(to_device(known.to(DType::f32).contiguous(), Device::cpu)), placed_(to_device(known_, device)) {
   check(known_.rank() == 3, "mask", "must be (h, w, 1) or (h, w, c), found ", known_.shape());
   for (float value : known_.span<float>())
     check(value == 0 || value == 1, "mask", "must hold 0 (missing) and 1 (known), found ", value);
@@ -22,7 +24,7 @@ Tensor Mask::apply(const Tensor& x) const {
             (known_.dim(2) == 1 || known_.dim(2) == x.dim(3)),
         "mask", "a mask of ", known_.shape(), " does not fit images of ", x.shape());
   const NoGrad no_grad;
-  return mul(x, known_.to(x.dtype())).value();
+  return mul(x, placed_.to(x.dtype())).value();
 }
 
 double Mask::known_fraction() const {

@@ -11,7 +11,8 @@ namespace tw {
 class Mask : public LinearOperator {
  public:
   // known: (h, w, 1) or (h, w, c), of 0 and 1 in any dtype. Throws when it holds anything else.
-  explicit Mask(const Tensor& known);
+  // `device`: where the images will be.
+  explicit Mask(const Tensor& known, Device device = Device::cpu);
 
   const char* name() const override { return "mask"; }
   using LinearOperator::apply;
@@ -19,11 +20,11 @@ class Mask : public LinearOperator {
   Tensor adjoint(const Tensor& y) const override { return apply(y); }
   Tensor pseudo_inverse(const Tensor& y) const override { return apply(y); }
 
-  const Tensor& known() const { return known_; }  // (h, w, 1) or (h, w, c), f32
+  const Tensor& known() const { return known_; }  // (h, w, 1) or (h, w, c), f32, on the host
   double known_fraction() const;
 
  private:
-  Tensor known_;
+  Tensor known_, placed_;  // on the host, and where the images are
 };
 
 // Masks (h, w, 1) for the constructor above.

@@ -4,6 +4,7 @@
 #include "autograd/ops/unary.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 
@@ -25,7 +26,7 @@ Tensor add_measurement_noise(const Tensor& y, double sigma, std::span<const uint
   const NoGrad no_grad;
   const Shape image(std::span(y.shape().begin() + 1, y.shape().end()));
   const Tensor z = random_normal(image, seeds, 0, Purpose::measurement);
-  return add(y, scale(Var(z.to(y.dtype())), sigma)).value();
+  return add(y, scale(Var(to_device(z.to(y.dtype()), y.device())), sigma)).value();
 }
 
 }  // namespace tw

@@ -8,6 +8,7 @@
 #include "autograd/ops/predict_x0.h"
 #include "autograd/ops/reshape.h"
 #include "autograd/ops/unary.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 
@@ -29,13 +30,14 @@ std::function<void(const std::function<void()>& body)> planned_steps(std::shared
 Tensor sample(const Denoiser& network, const SamplerTable& table, const Tensor& x_T, NoiseSource& noise,
               const LoopOptions& options) {
   const NoGrad no_grad;
-  Tensor x = x_T.clone(), next = Tensor::empty(x.shape(), x.dtype());
-  Tensor x0 = options.observe ? Tensor::empty(x.shape(), x.dtype()) : Tensor();
+  Tensor x = x_T.clone(), next = Tensor::empty(x.shape(), x.dtype(), x.device());
+  Tensor x0 = options.observe ? Tensor::empty(x.shape(), x.dtype(), x.device()) : Tensor();
   const int64_t steps = static_cast<int64_t>(table.rows.size());
   int64_t draws = 0;
   for (int64_t i = 0; i < steps; ++i) {
     const SamplerRow& row = table.rows[static_cast<size_t>(i)];
-    const Tensor drawn = row.draws_noise ? noise.draw(draws++).to(x.dtype()) : Tensor();
+    const Tensor drawn =
+        row.draws_noise ? to_device(noise.draw(draws++), x.device()).to(x.dtype()) : Tensor();
     const auto body = [&] {
       Tensor z = drawn;
       const Var output = mean_output(table, row, x, network(x, i), z);

@@ -61,7 +61,8 @@ struct LoopOptions {
 // then), the second is recorded, the others replay its addresses.
 std::function<void(const std::function<void()>& body)> planned_steps(std::shared_ptr<PlannedArena> arena);
 
-// Returns x_0 (n, h, w, c) in the dtype of x_T, f32 or f64. x_T is left as it is. Nothing is recorded.
+// Returns x_0 (n, h, w, c) in the dtype of x_T, f32 or f64, and on its device, where the network is too; the
+// draws may come from the host. x_T is left as it is. Nothing is recorded.
 Tensor sample(const Denoiser& network, const SamplerTable& table, const Tensor& x_T, NoiseSource& noise,
               const LoopOptions& options = {});
 
