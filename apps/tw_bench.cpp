@@ -7,6 +7,7 @@
 #include "apps/bench/network_job.h"
 #include "apps/bench/pace.h"
 #include "apps/bench/scale_plots.h"
+#include "apps/cli/device.h"
 #include "apps/cli/memory.h"
 #include "apps/cli/options.h"
 #include "apps/cli/profiling.h"
@@ -17,6 +18,7 @@
 #include "kernels/cpu/machine_rates.h"
 #include "kernels/cpu/thread_pool.h"
 #include "nn/unet/cost.h"
+#include "tensor/cuda_library.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 
@@ -29,6 +31,7 @@ struct Settings {
   tw::NetworkJob job;
   std::vector<int64_t> batches{1, 4, 16};
   int64_t repeat = 5, threads = 0;
+  tw::DeviceOption device;
   bool exact = false;
   bool interactive = false;
 };
@@ -39,6 +42,8 @@ int64_t warm_up(const Settings& settings) { return settings.what == "convs" ? 1 
 
 Json time_network(const Settings& settings, int64_t batch, tw::Profiling& profiling) {
   const size_t program = tw::resident_bytes();
+  const bool on_device = settings.job.device == tw::Device::cuda;
+  if (on_device) tw::cuda_reset_peak();
   const auto network = settings.job.network();
   size_t weights = 0;
   for (const tw::Parameter& parameter : network->parameters()) weights += parameter.value.value().nbytes();
@@ -46,18 +51,21 @@ Json time_network(const Settings& settings, int64_t batch, tw::Profiling& profil
   tw::Pace pace(warm_up(settings), settings.repeat, settings.interactive);
   pace.on_warm = [&] { profiling.warm(); };
   tw::run_steps(settings.job, *network, batch, pace);
-  return {{"mode", settings.job.mode},
-          {"batch", batch},
-          {"resolution", network->config().resolution},
-          {"threads", tw::kernels::thread_count()},
-          {"precision", settings.job.precision},
-          {"seconds_per_image", tw::median(pace.seconds()) / static_cast<double>(batch)},
-          {"seconds", pace.seconds()},
-          {"peak_rss_bytes", tw::peak_resident_bytes()},
-          {"program_bytes", program},
-          {"weight_bytes", weights},
-          {"parameters", parameters},
-          {"flops_per_image", 2.0 * static_cast<double>(tw::unet_cost(network->config()).multiply_adds)}};
+  Json row{{"mode", settings.job.mode},
+           {"batch", batch},
+           {"resolution", network->config().resolution},
+           {"threads", tw::kernels::thread_count()},
+           {"precision", settings.job.precision},
+           {"device", tw::device_name(settings.job.device)},
+           {"seconds_per_image", tw::median(pace.seconds()) / static_cast<double>(batch)},
+           {"seconds", pace.seconds()},
+           {"peak_rss_bytes", tw::peak_resident_bytes()},
+           {"program_bytes", program},
+           {"weight_bytes", weights},
+           {"parameters", parameters},
+           {"flops_per_image", 2.0 * static_cast<double>(tw::unet_cost(network->config()).multiply_adds)}};
+  if (on_device) row["peak_device_bytes"] = tw::cuda_memory().peak;
+  return row;
 }
 
 void time_networks(const Settings& settings, tw::Profiling& profiling, Json& result) {
@@ -69,7 +77,7 @@ void time_networks(const Settings& settings, tw::Profiling& profiling, Json& res
       std::printf("%-6s batch %3lld %-4s %9.2f ms/image  peak %7.0f MiB\n", settings.job.mode.c_str(),
                   static_cast<long long>(batch), settings.job.precision.c_str(),
                   row["seconds_per_image"].get<double>() * 1e3,
-                  row["peak_rss_bytes"].get<double>() / (1 << 20));
+                  row.value("peak_device_bytes", row["peak_rss_bytes"]).get<double>() / (1 << 20));
     std::fflush(stdout);
     result["rows"].push_back(row);
   }
@@ -113,6 +121,7 @@ int bench(int argc, char** argv) {
   options.add("--batch", settings.batches, "batch sizes");
   options.add_choice("--precision", settings.job.precision, {"f32", "bf16"},
                      "of activations, and of frozen weights");
+  settings.device.declare(options);
   options.add("--resolution", settings.job.resolution, "of the images; 0: the model's");
   options.add("--repeat", settings.repeat, "timed steps; the median counts");
   options.add("--interactive", settings.interactive,
@@ -120,12 +129,15 @@ int bench(int argc, char** argv) {
   options.add("--list", settings.list, "the convolutions of convs, or the rows of plot", "FILE.json");
   options.add("--inputs", settings.inputs, "x, t and v of check", "FILE.safetensors");
   options.add("--outputs", settings.outputs, "results of check; the folder of plot", "FILE");
-  options.add("--exact", settings.exact, "no Winograd convolution: slower, errors a few times smaller");
+  options.add("--exact", settings.exact,
+              "no Winograd convolution on the CPU: slower, errors a few times smaller");
   options.add("--threads", settings.threads, "threads; 0: as many as processors");
   options.add("--json", settings.json, "write the results to this file", "FILE");
   tw::Profiling profiling;
   profiling.declare(options);
-  options.footer("Peak memory is of the whole process: give one batch size for its own peak.");
+  options.footer(
+      "Peak memory is of the whole process, or with --device cuda of the device: give one batch size for its "
+      "own peak.");
   if (!options.parse(argc, argv)) return tw::exit_ok;
   tw::check(settings.repeat >= 1, "--repeat", "must be at least 1, got ", settings.repeat);
   tw::check(settings.threads >= 0 && settings.threads <= 1024, "--threads",
@@ -136,6 +148,9 @@ int bench(int argc, char** argv) {
     tw::check(batch >= 1 && batch <= 4096, "--batch", "must lie between 1 and 4096, got ", batch);
   tw::check(!settings.interactive || settings.what == "convs" || settings.batches.size() == 1, "--batch",
             "must be one size with --interactive");
+  settings.job.device = settings.device.choose();
+  tw::check(settings.job.device == tw::Device::cpu || settings.what == "net" || settings.what == "check",
+            "--device", settings.what, " runs on the cpu only");
   if (settings.exact) tw::kernels::set_exact(true);
   if (settings.threads > 0) tw::kernels::set_thread_count(static_cast<int>(settings.threads));
 

@@ -1,4 +1,5 @@
 // tw-eval: one evaluation of a network, from file to file. docs/cli.md
+#include "apps/cli/device.h"
 #include "apps/cli/options.h"
 #include "apps/cli/profiling.h"
 #include "apps/cli/run_main.h"
@@ -8,6 +9,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "tensor/error.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/transfer.h"
 
 namespace {
 
@@ -21,7 +23,9 @@ int evaluate(int argc, char** argv) {
               "FILE.safetensors");
   options.add("--out", out, "y (n, c, h, w) is written here", "FILE.safetensors");
   options.add_choice("--precision", precision, {"f32", "bf16"}, "of weights and activations");
-  options.add("--exact", exact, "no Winograd convolution: slower, errors a few times smaller");
+  tw::DeviceOption device;
+  device.declare(options);
+  options.add("--exact", exact, "no Winograd convolution on the CPU: slower, errors a few times smaller");
   options.add("--threads", threads, "threads; 0: as many as processors");
   tw::Profiling profiling;
   profiling.declare(options);
@@ -31,8 +35,8 @@ int evaluate(int argc, char** argv) {
   if (exact) tw::kernels::set_exact(true);
   if (threads > 0) tw::kernels::set_thread_count(static_cast<int>(threads));
 
-  const tw::DiffusionModel loaded =
-      tw::load_diffusion_model(model, precision == "bf16" ? tw::DType::bf16 : tw::DType::f32);
+  const tw::DiffusionModel loaded = tw::load_diffusion_model(
+      model, precision == "bf16" ? tw::DType::bf16 : tw::DType::f32, device.choose());
   const tw::SafeTensors file = tw::load_safetensors(in);
   const tw::Tensor x = file.at("x").to(tw::DType::f32), t = file.at("t").to(tw::DType::f32).contiguous();
   if (x.rank() != 4) tw::fail_data(in, "x must be (n, c, h, w), found ", x.shape());
@@ -58,7 +62,8 @@ int evaluate(int argc, char** argv) {
 
   profiling.begin();
   const tw::NoGrad no_grad;
-  const tw::Var y = loaded.network->forward(tw::channels_last(x), times, labels);
+  const tw::Var y =
+      loaded.network->forward(tw::to_device(tw::channels_last(x), loaded.network->device()), times, labels);
   tw::save_safetensors(out, {{"y", tw::channels_first(y.value().to(tw::DType::f32))}});
   profiling.finish();
   return tw::exit_ok;

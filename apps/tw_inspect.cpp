@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "apps/cli/device.h"
 #include "apps/cli/memory.h"
 #include "apps/cli/options.h"
 #include "apps/cli/run_main.h"
@@ -84,7 +85,7 @@ void print_plan(const tw::DiffusionModel& model, int64_t batch) {
   tw::DrawSettings settings;
   settings.height = settings.width = model.network->config().resolution;
   settings.channels = model.card.channels;
-  settings.arena = std::make_shared<tw::PlannedArena>();
+  settings.arena = tw::PlannedArena::on(model.network->device());
   tw::draw(*model.network, table, seeds, settings);
   std::printf("\nmemory plan of a sampling step, batch %lld:\n", static_cast<long long>(batch));
   std::cout << std::flush << settings.arena->plan_table();
@@ -98,8 +99,10 @@ void print_tape(tw::DiffusionModel& model, int64_t batch, bool training) {
   for (const tw::Parameter& parameter : model.network->parameters())
     parameters.push_back(parameter.value.value());
   model.network->freeze(!training);
-  const tw::Var x = tw::Var::leaf(
-      tw::Tensor::zeros({batch, config.resolution, config.resolution, config.in_channels}), !training);
+  const tw::Var x =
+      tw::Var::leaf(tw::Tensor::zeros({batch, config.resolution, config.resolution, config.in_channels},
+                                      tw::DType::f32, model.network->device()),
+                    !training);
   tw::SavedLog log;
   const tw::Var y = model.network->forward(x, tw::Tensor::zeros({batch}));
   model.network->freeze();
@@ -110,9 +113,9 @@ void print_tape(tw::DiffusionModel& model, int64_t batch, bool training) {
 }
 
 void inspect_model(const fs::path& folder, bool plan, const std::string& tape, int64_t batch,
-                   const std::string& precision) {
+                   const std::string& precision, tw::Device device) {
   tw::DiffusionModel model =
-      tw::load_diffusion_model(folder, precision == "bf16" ? tw::DType::bf16 : tw::DType::f32);
+      tw::load_diffusion_model(folder, precision == "bf16" ? tw::DType::bf16 : tw::DType::f32, device);
   std::cout << "network " << nlohmann::ordered_json::parse(tw::to_json(model.network->config())).dump(2)
             << "\n"
             << "diffusion " << model.card.diffusion_json().dump(2) << "\n"
@@ -146,6 +149,8 @@ int inspect(int argc, char** argv) {
   options.add_choice("--tape", tape, {"guided", "training"}, "also print what is kept for a backward pass");
   options.add("--batch", batch, "images at once, for --plan and --tape");
   options.add_choice("--precision", precision, {"f32", "bf16"}, "of weights and activations");
+  tw::DeviceOption device;
+  device.declare(options);
   options.add("--list", list, "the presets of tw-train --model");
   if (!options.parse(argc, argv)) return tw::exit_ok;
   tw::check(batch >= 1 && batch <= 4096, "--batch", "must lie between 1 and 4096, got ", batch);
@@ -160,7 +165,7 @@ int inspect(int argc, char** argv) {
   }
   options.require("what");
   if (fs::is_directory(what)) {
-    inspect_model(what, plan, tape, batch, precision);
+    inspect_model(what, plan, tape, batch, precision, device.choose());
     return tw::exit_ok;
   }
   if (plan || !tape.empty()) tw::fail(plan ? "--plan" : "--tape", "needs a model folder, ", what, " is none");

@@ -65,8 +65,7 @@ void Module::to(DType dtype) {
 }
 
 void Module::to(Device device) {
-  current_allocator(device);  // throws if there is none
-  const AllocatorScope scope(system_allocator());
+  const AllocatorScope scope(lasting_allocator(device));
   for (Parameter& p : parameters()) {
     p.value.mutable_value() = to_device(p.value.value(), device);
     p.value.clear_grad();

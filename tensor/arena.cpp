@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "tensor/allocation_label.h"
-#include "tensor/cuda_library.h"
 #include "tensor/error.h"
 #include "tensor/pool.h"
 
@@ -176,7 +175,7 @@ PlannedArena::PlannedArena(std::shared_ptr<Allocator> below) : state_(std::make_
 }
 
 std::shared_ptr<PlannedArena> PlannedArena::on(Device device) {
-  return std::make_shared<PlannedArena>(device == Device::cpu ? system_allocator() : cuda_pool());
+  return std::make_shared<PlannedArena>(lasting_allocator(device));
 }
 
 PlannedArena::~PlannedArena() {

@@ -50,7 +50,7 @@ class PlannedArena : public Allocator {
   // Recorded steps, what outlives its step, and the arena itself come from `below`.
   // (A pool below would keep the blocks of the recorded step beside the arena.)
   explicit PlannedArena(std::shared_ptr<Allocator> below = nullptr /* the system */);
-  // Over the system's memory, or the pool of device memory. Throws when there is no such device.
+  // Over lasting_allocator(device).
   static std::shared_ptr<PlannedArena> on(Device device);
   ~PlannedArena() override;
 

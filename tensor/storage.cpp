@@ -70,6 +70,10 @@ std::shared_ptr<Allocator> current_allocator(Device device) {
   return device == Device::cpu ? std::shared_ptr<Allocator>(default_pool()) : cuda_pool();
 }
 
+std::shared_ptr<Allocator> lasting_allocator(Device device) {
+  return device == Device::cpu ? system_allocator() : cuda_pool();
+}
+
 AllocatorScope::AllocatorScope(std::shared_ptr<Allocator> allocator) : device_(allocator->device()) {
   previous_ = std::exchange(scope_allocator[static_cast<int>(device_)], std::move(allocator));
 }

@@ -31,6 +31,10 @@ std::shared_ptr<Allocator> system_allocator();
 // process-wide caching pool (pool.h). Throws for Device::cuda when there is no CUDA backend or device.
 std::shared_ptr<Allocator> current_allocator(Device device = Device::cpu);
 
+// Memory for what outlives the steps of a loop, below every scope: the system's, or the pool of device
+// memory. Throws like current_allocator.
+std::shared_ptr<Allocator> lasting_allocator(Device device);
+
 // Tensors that the calling thread makes on allocator->device() come from `allocator` while the scope lasts.
 class AllocatorScope {
  public:

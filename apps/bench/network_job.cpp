@@ -12,9 +12,11 @@
 #include "diffusion/timesteps.h"
 #include "nn/optimiser.h"
 #include "tensor/arena.h"
+#include "tensor/cuda_library.h"
 #include "tensor/error.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/random.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 namespace {
@@ -31,6 +33,12 @@ Shape image_shape(const UNetConfig& config) {
   return {config.resolution, config.resolution, config.in_channels};
 }
 
+// A step on a device is queued: its time ends when it has run.
+bool step_done(const NetworkJob& job, Pace& pace) {
+  if (job.device == Device::cuda) cuda_wait();
+  return pace.step_done();
+}
+
 void run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace) {
   const Schedule schedule;
   DdpmParams params;
@@ -41,36 +49,38 @@ void run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& pac
   SeededNoise noise(first_seeds(batch), image_shape(config));
   LoopOptions options;
   options.observe = [&](const StepView&) {
-    if (!pace.step_done()) throw Enough{};
+    if (!step_done(job, pace)) throw Enough{};
   };
-  options.scope = planned_steps(std::make_shared<PlannedArena>());
+  options.scope = planned_steps(PlannedArena::on(job.device));
   DrawSettings settings;
   settings.height = settings.width = config.resolution;
   settings.channels = config.in_channels;
   const Denoiser denoiser = denoiser_of(network, table, batch, settings);
-  const auto mask = std::make_shared<Mask>(random_mask(config.resolution, config.resolution, 0.5, 0));
-  const Tensor measured =
-      mask->apply(random_normal(image_shape(config), first_seeds(batch), 0, Purpose::measurement));
+  const auto mask =
+      std::make_shared<Mask>(random_mask(config.resolution, config.resolution, 0.5, 0), job.device);
+  const Tensor measured = mask->apply(
+      to_device(random_normal(image_shape(config), first_seeds(batch), 0, Purpose::measurement), job.device));
   try {
     for (;;) {
       pace.start();
+      const Tensor x_T = to_device(noise.start(), job.device);
       if (job.mode == "sample")
-        sample(denoiser, table, noise.start(), noise, options);
+        sample(denoiser, table, x_T, noise, options);
       else
-        dps(denoiser, table, *mask, measured, {}, noise.start(), noise, options);
+        dps(denoiser, table, *mask, measured, {}, x_T, noise, options);
     }
   } catch (const Enough&) {
   }
 }
 
 // Noise, forward, backward, clip, Adam.
-void run_training(UNet& network, int64_t batch, Pace& pace) {
+void run_training(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace) {
   const Schedule schedule;
   Optimiser optimiser(network, {.decoupled = false, .clip_norm = 1});
-  const Tensor images =
-      random_normal(image_shape(network.config()), first_seeds(batch), 0, Purpose::measurement);
+  const Tensor images = to_device(
+      random_normal(image_shape(network.config()), first_seeds(batch), 0, Purpose::measurement), job.device);
   uint64_t step = 0;
-  PlannedLoop memory;
+  PlannedLoop memory(PlannedArena::on(job.device));
   pace.start();
   do {
     memory.step([&] {
@@ -80,7 +90,7 @@ void run_training(UNet& network, int64_t batch, Pace& pace) {
       optimiser.step(2e-4);
       return true;
     });
-  } while (pace.step_done());
+  } while (step_done(job, pace));
 }
 
 void prepare(const NetworkJob& job, UNet& network) {
@@ -108,13 +118,14 @@ std::unique_ptr<UNet> NetworkJob::network() const {
   }
   if (low) result->set_activation_dtype(DType::bf16);
   if (low_weights) result->to(DType::bf16);
+  result->to(device);
   return result;
 }
 
 void run_steps(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace) {
   prepare(job, network);
   if (job.mode == "train")
-    run_training(network, batch, pace);
+    run_training(job, network, batch, pace);
   else
     run_sampling(job, network, batch, pace);
 }
@@ -122,8 +133,10 @@ void run_steps(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace) 
 void check_step(const NetworkJob& job, UNet& network, const std::string& inputs, const std::string& outputs) {
   prepare(job, network);
   const SafeTensors file = load_safetensors(inputs);
-  const Tensor x = channels_last(file.at("x").to(DType::f32)), t = file.at("t").to(DType::f32).contiguous();
-  const Tensor v = channels_last(file.at("v").to(DType::f32));
+  const auto placed = [&](const char* name) {
+    return to_device(channels_last(file.at(name).to(DType::f32)), job.device);
+  };
+  const Tensor x = placed("x"), v = placed("v"), t = file.at("t").to(DType::f32).contiguous();
   std::map<std::string, Tensor> results;
   if (job.mode == "sample") {
     const NoGrad no_grad;

@@ -14,7 +14,8 @@ struct NetworkJob {
   std::string model = "ddpm-cifar10";  // a preset, CONFIG.json, or a model folder with its weights
   std::string mode = "sample";         // sample, dps, train
   std::string precision = "f32";       // bf16: activations, and frozen weights
-  int64_t resolution = 0;              // of the images; 0: the model's. A model folder keeps its own
+  Device device = Device::cpu;
+  int64_t resolution = 0;  // of the images; 0: the model's. A model folder keeps its own
 
   std::unique_ptr<UNet> network() const;
 };

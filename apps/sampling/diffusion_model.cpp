@@ -99,11 +99,12 @@ std::shared_future<std::string> hash_when_asked(const fs::path& file) {
   return std::async(std::launch::deferred, [in] { return hash_of(*in); }).share();
 }
 
-DiffusionModel load_diffusers(const fs::path& folder, DType weights) {
+DiffusionModel load_diffusers(const fs::path& folder, DType weights, Device device) {
   DiffusionModel model;
   model.card = card_of_diffusers(folder / "scheduler" / "scheduler_config.json");
   model.network = load_diffusers_unet(folder.string());
   model.network->to(weights);
+  model.network->to(device);
   model.card.channels = model.network->config().in_channels;
   model.card.data = "diffusers";
   model.hash = hash_when_asked(folder / "unet" / "diffusion_pytorch_model.safetensors");
@@ -112,12 +113,12 @@ DiffusionModel load_diffusers(const fs::path& folder, DType weights) {
 
 }  // namespace
 
-DiffusionModel load_diffusion_model(const fs::path& folder, DType weights) {
+DiffusionModel load_diffusion_model(const fs::path& folder, DType weights, Device device) {
   DiffusionModel model;
   if (fs::exists(folder / "model_index.json") || fs::exists(folder / "scheduler" / "scheduler_config.json")) {
-    model = load_diffusers(folder, weights);
+    model = load_diffusers(folder, weights, device);
   } else {
-    ModelFolder read = load_model_folder(folder.string(), weights);
+    ModelFolder read = load_model_folder(folder.string(), weights, device);
     const std::string file = (folder / "config.json").string();
     model.network = std::move(read.network);
     model.card = ModelCard::from_json(Json::parse(read.config), file);

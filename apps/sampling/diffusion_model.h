@@ -20,8 +20,10 @@ struct DiffusionModel {
 };
 
 // Reads a model folder, or a diffusers folder (unet/, scheduler/). `weights`: f32, or bf16, which also makes
-// the activations bf16. Throws Error{data} naming the file and what is missing, malformed, or does not fit.
-DiffusionModel load_diffusion_model(const std::filesystem::path& folder, DType weights = DType::f32);
+// the activations bf16; `device`: where they are. Throws Error{data} naming the file and what is missing,
+// malformed, or does not fit.
+DiffusionModel load_diffusion_model(const std::filesystem::path& folder, DType weights = DType::f32,
+                                    Device device = Device::cpu);
 
 // dtype of the weights in the file: f32, bf16 or f16.
 void save_diffusion_model(const std::filesystem::path& folder, const UNet& network, const ModelCard& card,

@@ -2,6 +2,7 @@
 
 #include "autograd/ops/reshape.h"
 #include "diffusion/guidance.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 namespace {
@@ -14,7 +15,7 @@ struct PartOfSchedule {
   TimeTable table;
 
   void load(const UNet& network, const std::vector<float>& timesteps, const Tensor& labels, int64_t step) {
-    const AllocatorScope unplanned(system_allocator());  // it outlives the step
+    const AllocatorScope unplanned(lasting_allocator(network.device()));  // it outlives the step
     first = step / steps * steps;
     const auto begin = timesteps.begin() + first, end = timesteps.end();
     table = network.time_table({begin, end - begin > steps ? begin + steps : end}, labels);
@@ -52,12 +53,12 @@ Denoiser denoiser_of(const UNet& network, const SamplerTable& table, int64_t bat
 Tensor draw(const UNet& network, const SamplerTable& table, NoiseSource& noise, const DrawSettings& settings,
             const std::function<void(const StepView&)>& observe) {
   const NoGrad no_grad;
-  const Tensor x_T = noise.start();
+  const Tensor x_T = to_device(noise.start(), network.device());
   const Denoiser denoiser = denoiser_of(network, table, x_T.dim(0), settings);
   LoopOptions options;
   options.observe = observe;
-  options.scope = planned_steps(settings.arena ? settings.arena : std::make_shared<PlannedArena>());
-  return sample(denoiser, table, x_T, noise, options);
+  options.scope = planned_steps(settings.arena ? settings.arena : PlannedArena::on(network.device()));
+  return to_device(sample(denoiser, table, x_T, noise, options), Device::cpu);
 }
 
 Tensor draw(const UNet& network, const SamplerTable& table, const std::vector<uint64_t>& seeds,
@@ -67,7 +68,7 @@ Tensor draw(const UNet& network, const SamplerTable& table, const std::vector<ui
 }
 
 std::vector<Image> images_of(const Tensor& samples, int bit_depth) {
-  const Tensor dense = samples.contiguous();
+  const Tensor dense = to_device(samples.contiguous(), Device::cpu);
   const int64_t size = samples.numel() / samples.dim(0);
   std::vector<Image> images;
   for (int64_t i = 0; i < samples.dim(0); ++i)

@@ -25,7 +25,8 @@ struct DrawSettings {
 Denoiser denoiser_of(const UNet& network, const SamplerTable& table, int64_t batch,
                      const DrawSettings& settings);
 
-// One image for each seed, (n, h, w, c) f32: the same whatever else is in the batch.
+// One image for each seed, (n, h, w, c) f32 on the host: the same whatever else is in the batch. It is drawn
+// where the network is.
 Tensor draw(const UNet& network, const SamplerTable& table, const std::vector<uint64_t>& seeds,
             const DrawSettings& settings, const std::function<void(const StepView&)>& observe = {});
 

@@ -9,7 +9,9 @@ namespace tw {
 
 using Json = nlohmann::ordered_json;
 
-std::string current_isa() { return kernels::isa_name(kernels::active_isa()); }
+std::string arithmetic_of(Device device) {
+  return device == Device::cpu ? kernels::isa_name(kernels::active_isa()) : device_name(device);
+}
 
 namespace {
 Json to_json(const Provenance& from) {

@@ -11,7 +11,8 @@
 
 namespace tw {
 
-std::string current_isa();  // the instruction set in use; another one may differ in the last bits
+// The instruction set in use, or cuda: another one may differ in the last bits.
+std::string arithmetic_of(Device device);
 
 struct Provenance {
   std::string model;       // the folder, as given
@@ -19,7 +20,7 @@ struct Provenance {
   std::string precision = "f32";
   SamplerSettings sampler;
   uint64_t seed = 0;
-  std::string isa = current_isa();
+  std::string isa = arithmetic_of(Device::cpu);
   bool exact = kernels::exact();
 
   // Text chunks "tweedie" (JSON, read back below), "seed" and "Software".

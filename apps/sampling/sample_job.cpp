@@ -72,9 +72,9 @@ class Trajectory {
 
 class Sampler {
  public:
-  explicit Sampler(const SampleJob& job)
+  Sampler(const SampleJob& job, Device device)
       : job_(job),
-        model_(load_diffusion_model(job.model, job.precision == "bf16" ? DType::bf16 : DType::f32)),
+        model_(load_diffusion_model(job.model, job.precision == "bf16" ? DType::bf16 : DType::f32, device)),
         schedule_(model_.card.schedule),
         table_(make_table(schedule_, model_.card.prediction, model_.card.sampling, job.sampler)) {
     if (job.sampler.label >= 0 && model_.network->config().classes == 0)
@@ -91,7 +91,8 @@ class Sampler {
             .model_hash = model_.hash.get(),
             .precision = job_.precision,
             .sampler = job_.sampler,
-            .seed = seed};
+            .seed = seed,
+            .isa = arithmetic_of(model_.network->device())};
   }
 
   std::vector<uint64_t> wanted() const {
@@ -208,7 +209,7 @@ int Sampler::run_injected() {
   return exit_ok;
 }
 
-int reproduce(const SampleJob& asked) {
+int reproduce(const SampleJob& asked, Device device) {
   const Image before = read_png(asked.reproduce);
   const Provenance origin = read_provenance(asked.reproduce);
   SampleJob job = asked;
@@ -216,12 +217,13 @@ int reproduce(const SampleJob& asked) {
   job.precision = origin.precision;
   kernels::set_exact(origin.exact);
   if (job.model.empty()) job.model = origin.model;
-  Sampler sampler(job);
+  Sampler sampler(job, device);
   if (sampler.model().hash.get() != origin.model_hash)
     fail_data(job.model, "is another model: its weights have the hash ", sampler.model().hash.get(),
               ", the image was drawn by ", origin.model_hash);
-  if (origin.isa != current_isa() && !job.quiet)
-    std::cerr << "note: drawn with the instruction set " << origin.isa << ", now " << current_isa()
+  const std::string isa = arithmetic_of(sampler.model().network->device());
+  if (origin.isa != isa && !job.quiet)
+    std::cerr << "note: drawn with " << origin.isa << " arithmetic, now " << isa
               << ": the last bits may differ" << std::endl;
   Progress progress(sampler.steps(), "step", Progress::automatic(job.quiet));
   int64_t done = 0;
@@ -251,6 +253,7 @@ int run(const SampleJob& job) {
   catch_interrupts();
   if (job.exact) kernels::set_exact(true);
   if (job.threads > 0) kernels::set_thread_count(static_cast<int>(job.threads));
+  const Device device = job.device.choose(job.quiet);  // before a folder is made
   if (!job.out.empty()) {
     std::error_code error;
     fs::create_directories(job.out, error);
@@ -258,7 +261,7 @@ int run(const SampleJob& job) {
     check_writable(job.out);
   }
   try {
-    return job.reproduce.empty() ? Sampler(job).run() : reproduce(job);
+    return job.reproduce.empty() ? Sampler(job, device).run() : reproduce(job, device);
   } catch (const Interrupted&) {
     std::cerr << "interrupted; --skip-existing continues where this stopped" << std::endl;
     return exit_interrupted;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/cli/device.h"
 #include "apps/cli/options.h"
 #include "apps/sampling/sampler_settings.h"
 
@@ -17,6 +18,7 @@ struct SampleJob {
   int64_t num = 0;  // seeds 0 .. num - 1
   int64_t batch = 8;
   std::string precision = "f32";
+  DeviceOption device;
   bool exact = false;  // adds to TW_EXACT, kernels/cpu/exact.h
   std::string inject;
   std::string reproduce;

@@ -8,7 +8,8 @@ void SampleJob::declare(Options& options) {
   options.group("Model");
   options.add("--model", model, "model folder, or a diffusers folder", "DIR");
   options.add_choice("--precision", precision, {"f32", "bf16"}, "of weights and activations");
-  options.add("--exact", exact, "no Winograd convolution: slower, errors a few times smaller");
+  device.declare(options);
+  options.add("--exact", exact, "no Winograd convolution on the CPU: slower, errors a few times smaller");
   sampler.declare(options);
   options.group("What to draw");
   options.add("--seeds", seeds, "one image a seed, e.g. 0-15,100", "LIST");

@@ -15,7 +15,7 @@ UNetConfig network_config(const TrainingSettings& settings, const Dataset& data)
   return config;
 }
 
-NewModel::NewModel(const TrainingSettings& settings)
+NewModel::NewModel(const TrainingSettings& settings, Device device)
     : data(open_dataset(settings.data, {.resolution = settings.resolution, .strict = settings.strict})) {
   if (data->size() < 1) fail_data(settings.data, "holds no images");
   if (settings.conditional && data->classes() == 0)
@@ -24,6 +24,7 @@ NewModel::NewModel(const TrainingSettings& settings)
   network = std::make_unique<UNet>(config, settings.seed);
   if (settings.precision == "bf16") network->set_activation_dtype(DType::bf16);
   network->set_recompute(settings.recompute);
+  network->to(device);
 
   card.schedule = schedule_for_training(settings.schedule, settings.timesteps);
   card.prediction = prediction_from_name(settings.prediction);

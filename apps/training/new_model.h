@@ -15,7 +15,7 @@
 namespace tw {
 
 struct NewModel {
-  explicit NewModel(const TrainingSettings& settings);
+  NewModel(const TrainingSettings& settings, Device device);  // the network is put there
 
   std::unique_ptr<Dataset> data;
   UNetConfig config;

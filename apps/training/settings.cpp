@@ -38,7 +38,8 @@ void TrainingSettings::declare(Options& options) {
   options.add("--beta2", beta2, "Adam's decay of the second moment");
   options.add("--ema", ema, "decay of the moving average of the weights");
   options.add_choice("--precision", precision, {"f32", "bf16"}, "of activations; master weights are f32");
-  options.add("--exact", exact, "no Winograd convolution: slower, errors a few times smaller");
+  device.declare(options);
+  options.add("--exact", exact, "no Winograd convolution on the CPU: slower, errors a few times smaller");
   options.add("--recompute", recompute, "recompute activations in the backward pass: less memory, more time");
   options.add("--patience", patience, "non-finite steps in a row before the run stops");
   options.add("--seed", seed, "decides weights, data order, noise and timesteps");
@@ -114,6 +115,7 @@ nlohmann::ordered_json TrainingSettings::identity() const {
           {"beta2", beta2},
           {"ema", ema},
           {"precision", precision},
+          {"device", device.text()},
           {"exact", exact},
           {"seed", seed}};
 }

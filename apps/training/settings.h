@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "apps/cli/device.h"
 #include "apps/cli/options.h"
 
 namespace tw {
@@ -39,6 +40,7 @@ struct TrainingSettings {
   double beta1 = 0.9, beta2 = 0.999;
   double ema = 0.9999;
   std::string precision = "f32";
+  DeviceOption device;
   bool exact = false;  // adds to TW_EXACT, kernels/cpu/exact.h
   bool recompute = false;
   int64_t patience = 20;  // non-finite steps in a row before giving up

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "tensor/pool.h"
+#include "tensor/transfer.h"
 
 namespace tw {
 
@@ -18,9 +19,9 @@ bool forward_backward_update(TrainingState& state, int64_t step, double lr, Step
       const AllocatorScope unplanned(default_pool());  // a data set may keep what it reads
       return state.reader.read(step, micro);
     }();
-    const NoisedBatch noised =
-        noise_batch(state.schedule, state.objective, batch.images, settings.seed, static_cast<uint64_t>(step),
-                    static_cast<uint64_t>(micro * settings.batch));
+    const NoisedBatch noised = noise_batch(
+        state.schedule, state.objective, to_device(batch.images, state.network.device()), settings.seed,
+        static_cast<uint64_t>(step), static_cast<uint64_t>(micro * settings.batch));
     state.network.set_dropout_key(settings.seed, static_cast<uint64_t>(step),
                                   static_cast<uint64_t>(micro * settings.batch));
     // 2. What the network makes of them, and how far that is from the target.

@@ -36,7 +36,8 @@ struct TrainingState {
   ObjectiveParams objective;
   BatchReader& reader;
   const TrainingSettings& settings;
-  PlannedLoop memory = PlannedLoop();  // of forward, backward and update: the same allocations in every step
+  PlannedLoop
+      memory;  // on the network's device, of forward, backward and update: the same allocations in every step
 };
 
 StepReport training_step(TrainingState& state, int64_t step, double lr);

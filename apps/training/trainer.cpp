@@ -65,7 +65,7 @@ DType dtype_of_name(const std::string& name) {
 
 class Run {
  public:
-  Run(const TrainingSettings& settings, const Options& options);
+  Run(const TrainingSettings& settings, const Options& options, Device device);
   int train();
 
  private:
@@ -88,16 +88,22 @@ class Run {
   LogWindow window_;
 };
 
-Run::Run(const TrainingSettings& settings, const Options& options)
+Run::Run(const TrainingSettings& settings, const Options& options, Device device)
     : settings_(settings),
       folder_(settings.out, !settings.resume.empty()),
-      model_(settings),
+      model_(settings, device),
       schedule_(model_.card.schedule),
       optimiser_(*model_.network, optimiser_settings(settings)),
       ema_(*model_.network, EmaSettings{.decay = settings.ema}),
       reader_(*model_.data, settings),
-      state_{*model_.network, optimiser_, ema_, schedule_, objective_of(settings, model_.card.prediction),
-             reader_,         settings} {
+      state_{*model_.network,
+             optimiser_,
+             ema_,
+             schedule_,
+             objective_of(settings, model_.card.prediction),
+             reader_,
+             settings,
+             PlannedLoop(PlannedArena::on(device))} {
   if (!settings.resume.empty()) resume();
   folder_.write_settings(options.resolved(), options.command_line());
 }
@@ -223,6 +229,9 @@ void Run::write_model() {
 
 }  // namespace
 
-int train(const TrainingSettings& settings, const Options& options) { return Run(settings, options).train(); }
+int train(const TrainingSettings& settings, const Options& options) {
+  const Device device = settings.device.choose(settings.quiet);  // before a folder is made
+  return Run(settings, options, device).train();
+}
 
 }  // namespace tw

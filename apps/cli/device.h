@@ -1,0 +1,27 @@
+// --device of the binaries: cpu, cuda, cuda:N, or auto.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "apps/cli/options.h"
+#include "tensor/device.h"
+
+namespace tw {
+
+class DeviceOption {
+ public:
+  void declare(Options& options);
+
+  // The device to work on, whose number is then the program's. auto: CUDA where it can be used, else the CPU,
+  // and a line on stderr that says which and why unless quiet. Throws Error{usage} for another text, and
+  // Error{data} that says why the device asked for cannot be used.
+  Device choose(bool quiet = false) const;
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_ = "cpu";
+};
+
+}  // namespace tw
