@@ -61,8 +61,12 @@ void sampler_step(std::span<const SamplerStep> steps, const SamplerArrays& array
 void predict_x0_forward(std::span<const SamplerStep> steps, const View& x, const View& output,
                         const View& x0) {
   const OpTimer timer("predict_x0_forward", x, output, x0);
-  check_same("predict_x0_forward", {{"x", x}, {"output", output}, {"x0", x0}});
+  const Device device = device_of("predict_x0_forward", {{"x", x}, {"output", output}, {"x0", x0}});
+  check_same("predict_x0_forward", {{"x", x}, {"output", output}, {"x0", x0}}, device);
   check_steps("predict_x0_forward", steps, x);
+  if (device == Device::cuda)
+    return cuda::call("tw_cuda_predict_x0_forward", steps.data(), static_cast<int64_t>(steps.size()), x,
+                      output, x0);
   const auto run = active<SamplerStepKernels>().x0_forward;
   for_each_chunk(steps, x, [&](const SamplerStep& step, int64_t begin, int64_t end) {
     run(step, x, output, x0, begin, end);
@@ -72,10 +76,16 @@ void predict_x0_forward(std::span<const SamplerStep> steps, const View& x, const
 void predict_x0_backward(std::span<const SamplerStep> steps, const View& x, const View& output,
                          const View& dx0, const View& dx, const View& doutput) {
   const OpTimer timer("predict_x0_backward", x, output, dx0, dx, doutput);
-  check_same("predict_x0_backward", {{"x", x}, {"output", output}, {"dx0", dx0}});
-  if (dx) check_same("predict_x0_backward", {{"x", x}, {"dx", dx}});
-  if (doutput) check_same("predict_x0_backward", {{"x", x}, {"doutput", doutput}});
-  check_steps("predict_x0_backward", steps, x);
+  const char* op = "predict_x0_backward";
+  const Device device =
+      device_of(op, {{"x", x}, {"output", output}, {"dx0", dx0}, {"dx", dx}, {"doutput", doutput}});
+  check_same(op, {{"x", x}, {"output", output}, {"dx0", dx0}}, device);
+  if (dx) check_same(op, {{"x", x}, {"dx", dx}}, device);
+  if (doutput) check_same(op, {{"x", x}, {"doutput", doutput}}, device);
+  check_steps(op, steps, x);
+  if (device == Device::cuda)
+    return cuda::call("tw_cuda_predict_x0_backward", steps.data(), static_cast<int64_t>(steps.size()), x,
+                      output, dx0, dx, doutput);
   const auto run = active<SamplerStepKernels>().x0_backward;
   for_each_chunk(steps, x, [&](const SamplerStep& step, int64_t begin, int64_t end) {
     run(step, x, output, dx0, dx, doutput, begin, end);
