@@ -1,5 +1,6 @@
 #include "nn/optimiser.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/workspace.h"
@@ -10,15 +11,16 @@
 namespace tw {
 
 double global_gradient_norm(const std::vector<Var>& parameters) {
-  double sum = 0;
+  std::vector<View> gradients;
+  int64_t largest = 0;
   for (const Var& parameter : parameters) {
-    const Tensor& gradient = parameter.grad();
-    if (!gradient.defined()) continue;
-    const Tensor scratch =
-        workspace(kernels::square_sum_workspace_bytes(gradient.numel()), gradient.device());
-    sum += kernels::square_sum(gradient.view(), scratch.view());
+    if (!parameter.grad().defined()) continue;
+    gradients.push_back(parameter.grad().view());
+    largest = std::max(largest, gradients.back().numel());
   }
-  return std::sqrt(sum);
+  if (gradients.empty()) return 0;
+  const Tensor scratch = workspace(kernels::square_sum_workspace_bytes(largest), gradients[0].device);
+  return std::sqrt(kernels::square_sum(gradients, scratch.view()));
 }
 
 Optimiser::Optimiser(const Module& module, const OptimiserSettings& settings) : settings_(settings) {

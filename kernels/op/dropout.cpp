@@ -7,6 +7,7 @@
 #include "kernels/cpu/isa/dropout.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -18,9 +19,11 @@ constexpr int64_t chunk = 4096;  // elements, a multiple of the four that one Ph
 
 void dropout(const DropoutParams& params, const View& x, const View& y) {
   const OpTimer timer("dropout", x, y);
-  check_same("dropout", {{"x", x}, {"y", y}});
+  const Device device = device_of("dropout", {{"x", x}, {"y", y}});
+  check_same("dropout", {{"x", x}, {"y", y}}, device);
   check(x.rank() >= 1, "dropout", "expected (n, ...), found ", x.shape);
   check(params.p >= 0 && params.p < 1, "dropout", "p must be in [0, 1), found ", params.p);
+  if (device == Device::cuda) return cuda::call("tw_cuda_dropout", params, x, y);
   const int64_t n = x.shape[0], each = n ? x.numel() / n : 0, chunks = (each + chunk - 1) / chunk;
   const int64_t bytes = static_cast<int64_t>(dtype_size(x.dtype));
   const auto run = active<DropoutKernels>().run;

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -15,14 +16,16 @@ int64_t index_at(const View& index, int64_t i) {
 }
 
 void check_arguments(const char* op, const Argument& table, const View& index, const Argument& rows) {
-  check_dense(op, table);
-  check_dense(op, rows);
+  const Device device = device_of(op, {table, {"index", index}, rows});
+  check_dense(op, table, device);
+  check_dense(op, rows, device);
   check(table.view.rank() == 2, op, table.name, " must be (v, c), found ", table.view.shape);
   check(index && index.is_contiguous() && (index.dtype == DType::i32 || index.dtype == DType::i64), op,
         "index must be contiguous i32 or i64, found ", dtype_name(index.dtype), " ", index.shape);
   Shape expected = index.shape;
   expected.push_back(table.view.dim(1));
   check_shape(op, rows, expected);
+  if (device == Device::cuda) return;  // the host cannot see the indices: the rows of wrong ones are NaN
   for (int64_t i = 0; i < index.numel(); ++i)
     check(index_at(index, i) >= 0 && index_at(index, i) < table.view.dim(0), op, "index ", index_at(index, i),
           " at ", i, " is not in [0, ", table.view.dim(0), ")");
@@ -50,6 +53,7 @@ void embedding_forward(const View& table, const View& index, const View& y) {
   const char* op = "embedding_forward";
   check_arguments(op, {"table", table}, index, {"y", y});
   check_dtype(op, {"y", y}, table.dtype);
+  if (table.device == Device::cuda) return cuda::call("tw_cuda_embedding_forward", table, index, y);
   const int64_t bytes = table.dim(1) * static_cast<int64_t>(dtype_size(table.dtype));
   parallel_for(index.numel(), 64, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
@@ -64,6 +68,7 @@ void embedding_backward(const View& index, const View& dy, const View& dtable) {
   const char* op = "embedding_backward";
   check_arguments(op, {"dtable", dtable}, index, {"dy", dy});
   check_dtype(op, {"dtable", dtable}, dy.dtype == DType::f64 ? DType::f64 : DType::f32);
+  if (dy.device == Device::cuda) return cuda::call("tw_cuda_embedding_backward", index, dy, dtable);
   parallel_for(dtable.dim(1), 64, [&](int64_t begin, int64_t end) {
     if (dy.dtype == DType::f64)
       scatter<double, double>(index, dy, dtable, begin, end);

@@ -6,7 +6,8 @@
 namespace tw::kernels {
 
 // table (v, c), f32, f64 or bf16; index (...), i32 or i64, each in [0, v); y (..., c) like the table. All
-// contiguous. Throws Error naming the first index out of range.
+// contiguous, on one device. Throws Error naming the first index out of range; on CUDA, where the host cannot
+// see it, its rows are NaN and it has no gradient.
 void embedding_forward(const View& table, const View& index, const View& y);
 
 // dy (..., c); dtable (v, c), f32 (f64 for f64), is overwritten. The sum's order does not depend on the

@@ -7,6 +7,7 @@
 #include "kernels/cpu/isa/mse_loss.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -29,7 +30,7 @@ const char* at(const View& v, int64_t offset) {
 }
 
 void check_losses(const View& losses, const View& a) {
-  check_dense("mse_loss", {"the losses", losses});
+  check_dense("mse_loss", {"the losses", losses}, a.device);
   check_shape("mse_loss", {"the losses", losses}, {a.shape[0]});
   check_dtype("mse_loss", {"the losses", losses}, a.dtype == DType::f64 ? DType::f64 : DType::f32);
 }
@@ -43,9 +44,11 @@ size_t mse_workspace_bytes(const View& a) {
 
 void mse_forward(const View& a, const View& b, const View& y, void* workspace) {
   const OpTimer timer("mse_forward", a, b);
-  check_same("mse_loss", {{"a", a}, {"b", b}});
+  const Device device = device_of("mse_loss", {{"a", a}, {"b", b}, {"the losses", y}});
+  check_same("mse_loss", {{"a", a}, {"b", b}}, device);
   const Sizes s = sizes_of(a);
   check_losses(y, a);
+  if (device == Device::cuda) return cuda::call("tw_cuda_mse_forward", a, b, y);
   check(workspace != nullptr || s.n * s.chunks == 0, "mse_loss", "the workspace is missing");
   double* partial = static_cast<double*>(workspace);
   const auto sum = active<MseKernels>().sum;
@@ -68,9 +71,11 @@ void mse_forward(const View& a, const View& b, const View& y, void* workspace) {
 
 void mse_backward(const View& a, const View& b, const View& dy, const View& da) {
   const OpTimer timer("mse_backward", a, b, da);
-  check_same("mse_loss", {{"a", a}, {"b", b}, {"da", da}});
+  const Device device = device_of("mse_loss", {{"a", a}, {"b", b}, {"dy", dy}, {"da", da}});
+  check_same("mse_loss", {{"a", a}, {"b", b}, {"da", da}}, device);
   const Sizes s = sizes_of(a);
   check_losses(dy, a);
+  if (device == Device::cuda) return cuda::call("tw_cuda_mse_backward", a, b, dy, da);
   const auto run = active<MseKernels>().backward;
   parallel_for(s.n * s.chunks, 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

@@ -7,6 +7,7 @@
 #include "kernels/cpu/isa/square_sum.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -22,7 +23,25 @@ int64_t square_sum_workspace_bytes(int64_t numel) {
   return std::max<int64_t>(1, chunks_of(numel)) * static_cast<int64_t>(sizeof(double));
 }
 
+double square_sum(std::span<const View> tensors, const View& workspace) {
+  double sum = 0;
+  if (tensors.empty()) return sum;
+  const Device device = tensors[0].device;
+  for (const View& x : tensors) {
+    device_of("square_sum", {{"the first tensor", tensors[0]}, {"x", x}});
+    check_dense("square_sum", {"x", x}, device);
+  }
+  if (device == Device::cuda) {
+    const OpTimer timer("square_sum", tensors[0]);
+    cuda::call("tw_cuda_square_sum", tensors.data(), static_cast<int64_t>(tensors.size()), &sum);
+    return sum;
+  }
+  for (const View& x : tensors) sum += square_sum(x, workspace);
+  return sum;
+}
+
 double square_sum(const View& x, const View& workspace) {
+  if (x.device == Device::cuda) return square_sum(std::span(&x, 1), workspace);
   const OpTimer timer("square_sum", x);
   check_dense("square_sum", {"x", x});
   const int64_t n = x.numel(), chunks = chunks_of(n);

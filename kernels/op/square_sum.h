@@ -2,6 +2,8 @@
 // whether every element is finite.
 #pragma once
 
+#include <span>
+
 #include "tensor/view.h"
 
 namespace tw::kernels {
@@ -12,6 +14,10 @@ int64_t square_sum_workspace_bytes(int64_t numel);
 // sum x^2 over all elements; x contiguous, f32, f64 or bf16. Summed in f32 within short runs (f64 for f64),
 // then in f64.
 double square_sum(const View& x, const View& workspace);
+
+// The sum of those of several tensors on one device, in order; the workspace serves the largest. On CUDA one
+// wait for the host instead of one a tensor, f16 too, and no workspace.
+double square_sum(std::span<const View> tensors, const View& workspace);
 
 // Whether no element is infinite or NaN. x as above.
 bool all_finite(const View& x);

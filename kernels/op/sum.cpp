@@ -9,6 +9,7 @@
 #include "kernels/cpu/isa/sum.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -141,6 +142,19 @@ void sum_down(const Plan& plan, const View& x, double scale, const View& y, S* p
                });
 }
 
+void sum_on_cuda(const View& x, double scale, const View& y) {
+  Shape kept, kept_strides, summed, summed_strides;
+  bool along = false;
+  for (int i = 0; i < x.rank(); ++i) {
+    if (x.shape[i] == 1) continue;
+    along = y.shape[i] == 1;
+    (along ? summed : kept).push_back(x.shape[i]);
+    (along ? summed_strides : kept_strides).push_back(x.strides[i]);
+  }
+  cuda::call("tw_cuda_sum", strided_loop(kept, {kept_strides}), strided_loop(summed, {summed_strides}), along,
+             x, scale, y);
+}
+
 }  // namespace
 
 size_t sum_workspace_bytes(const View& x, const Shape& y) {
@@ -153,14 +167,17 @@ size_t sum_workspace_bytes(const View& x, const Shape& y) {
 
 void sum(const View& x, double scale, const View& y, void* workspace) {
   const OpTimer timer("sum", x, y);
-  check_dense("sum", {"x", x});
-  check_dense("sum", {"y", y});
-  check(y.dtype == x.dtype || (x.dtype == DType::bf16 && y.dtype == DType::f32), "sum", "y is ",
-        dtype_name(y.dtype), ", x ", dtype_name(x.dtype));
+  const Device device = device_of("sum", {{"x", x}, {"y", y}});
+  check_dense("sum", {"x", x}, device);
+  check_dense("sum", {"y", y}, device);
+  const bool half = x.dtype == DType::bf16 || x.dtype == DType::f16;
+  check(y.dtype == x.dtype || (half && y.dtype == DType::f32), "sum", "y is ", dtype_name(y.dtype), ", x ",
+        dtype_name(x.dtype));
   check(y.rank() == x.rank(), "sum", "y ", y.shape, " has not the rank of x ", x.shape);
   for (int i = 0; i < x.rank(); ++i)
     check(y.shape[i] == x.shape[i] || y.shape[i] == 1, "sum", "y ", y.shape,
           " must have x's extents or 1, x is ", x.shape);
+  if (device == Device::cuda) return sum_on_cuda(x, scale, y);
   if (x.numel() == 0) {
     for (int64_t i = 0; i < y.numel(); ++i) store(y, i, 0);
     return;

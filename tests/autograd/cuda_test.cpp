@@ -28,8 +28,8 @@
 #include "autograd/ops/sum.h"
 #include "autograd/ops/unary.h"
 #include "tensor/cuda_library.h"
+#include "tensor/error.h"
 #include "tensor/transfer.h"
-#include "tests/cuda_lacks.h"
 #include "tests/random_tensor.h"
 
 namespace tw {
@@ -176,14 +176,19 @@ class CudaAutograd : public testing::TestWithParam<Case> {
 };
 
 TEST_P(CudaAutograd, AgreesWithTheCpu) {
-  unless_cuda_lacks_an_op([&] {
-    const Case& op = GetParam();
-    const std::vector<Tensor> found = results(op, Device::cuda), expected = results(op, Device::cpu);
-    for (size_t i = 0; i < expected.size(); ++i) {
-      EXPECT_EQ(found[i].device(), Device::cuda);
-      EXPECT_LE(max_error(found[i], expected[i]), 1e-5) << (i ? "gradient " : "value ") << i;
-    }
-  });
+  const Case& op = GetParam();
+  std::vector<Tensor> found;
+  try {
+    found = results(op, Device::cuda);
+  } catch (const Error& error) {
+    ASSERT_THAT(error.what(), testing::HasSubstr("runs on the cpu only"));
+    GTEST_SKIP() << error.what();
+  }
+  const std::vector<Tensor> expected = results(op, Device::cpu);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(found[i].device(), Device::cuda);
+    EXPECT_LE(max_error(found[i], expected[i]), 1e-5) << (i ? "gradient " : "value ") << i;
+  }
 }
 
 void PrintTo(const Case& op, std::ostream* out) { *out << op.name; }

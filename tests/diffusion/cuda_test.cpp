@@ -11,7 +11,6 @@
 #include "nn/unet/unet.h"
 #include "tensor/cuda_library.h"
 #include "tensor/transfer.h"
-#include "tests/cuda_lacks.h"
 #include "tests/random_tensor.h"
 
 namespace tw {
@@ -69,64 +68,56 @@ class CudaDiffusion : public testing::Test {
 };
 
 TEST_F(CudaDiffusion, SamplingAgreesWithTheCpu) {
-  unless_cuda_lacks_an_op([] {
-    const SamplerTable tables[] = {
-        ddpm_table(schedule, {.timesteps = steps(4)}),
-        ddim_table(schedule, {.timesteps = steps(4)}),
-        ddpm_table(schedule, {.timesteps = steps(4), .variance = Variance::learned_range}),
-    };
-    for (const SamplerTable& table : tables)
-      compare(sampled(Device::cuda, table), sampled(Device::cpu, table));
-  });
+  const SamplerTable tables[] = {
+      ddpm_table(schedule, {.timesteps = steps(4)}),
+      ddim_table(schedule, {.timesteps = steps(4)}),
+      ddpm_table(schedule, {.timesteps = steps(4), .variance = Variance::learned_range}),
+  };
+  for (const SamplerTable& table : tables) compare(sampled(Device::cuda, table), sampled(Device::cpu, table));
 }
 
 TEST_F(CudaDiffusion, GuidedSamplingAgreesWithTheCpu) {
-  unless_cuda_lacks_an_op([] {
-    const SamplerTable table = ddpm_table(schedule, {.timesteps = steps(4)});
-    const auto restored = [&](Device device) {
-      const auto network = network_on(device);
-      network->freeze();
-      SeededNoise noise(seeds, {8, 8, 3});
-      const auto mask = std::make_shared<Mask>(box_mask(8, 8, 2, 2, 4, 4), device);
-      const Tensor x = to_device(random_tensor({2, 8, 8, 3}, DType::f32, 77), device);
-      const Tensor y = add_measurement_noise(mask->apply(x), 0.05, seeds);
-      std::vector<double> losses;
-      const LoopOptions options{
-          .observe = [&](const StepView& view) { losses.push_back(view.loss.to_vector()[1]); },
-          .scope = planned_steps(PlannedArena::on(device))};
-      const Tensor result = dps(denoiser(*network, table), table, *mask, y, {.scale = 0.5},
-                                to_device(noise.start(), device), noise, options);
-      return std::vector<Tensor>{y, result, Tensor::from(losses)};
-    };
-    compare(restored(Device::cuda), restored(Device::cpu));
-  });
+  const SamplerTable table = ddpm_table(schedule, {.timesteps = steps(4)});
+  const auto restored = [&](Device device) {
+    const auto network = network_on(device);
+    network->freeze();
+    SeededNoise noise(seeds, {8, 8, 3});
+    const auto mask = std::make_shared<Mask>(box_mask(8, 8, 2, 2, 4, 4), device);
+    const Tensor x = to_device(random_tensor({2, 8, 8, 3}, DType::f32, 77), device);
+    const Tensor y = add_measurement_noise(mask->apply(x), 0.05, seeds);
+    std::vector<double> losses;
+    const LoopOptions options{
+        .observe = [&](const StepView& view) { losses.push_back(view.loss.to_vector()[1]); },
+        .scope = planned_steps(PlannedArena::on(device))};
+    const Tensor result = dps(denoiser(*network, table), table, *mask, y, {.scale = 0.5},
+                              to_device(noise.start(), device), noise, options);
+    return std::vector<Tensor>{y, result, Tensor::from(losses)};
+  };
+  compare(restored(Device::cuda), restored(Device::cpu));
 }
 
 TEST_F(CudaDiffusion, TrainingOnTheObjectiveAgreesWithTheCpu) {
-  unless_cuda_lacks_an_op([] {
-    const auto trained = [&](Device device) {
-      const auto network = network_on(device);
-      Optimiser optimiser(*network, {.clip_norm = 1});
-      Ema ema(*network, {});
-      PlannedLoop memory(PlannedArena::on(device));
-      const Tensor images = to_device(random_tensor({2, 8, 8, 3}, DType::f32, 9), device);
-      std::vector<double> losses;
-      for (uint64_t step = 0; step < 4; ++step)
-        memory.step([&] {
-          const NoisedBatch batch = noise_batch(schedule, {.weight = LossWeight::min_snr}, images, 5, step);
-          const TrainingLoss loss = training_loss(batch, network->forward(batch.x_t, batch.timesteps));
-          backward(loss.loss);
-          losses.push_back(loss.loss.value().item());
-          losses.push_back(optimiser.step(1e-3, 1, &ema).gradient_norm);
-          return true;
-        });
-      std::vector<Tensor> state{Tensor::from(losses)};
-      for (const Parameter& p : network->parameters())
-        state.push_back(to_device(p.value.value(), Device::cpu));
-      return state;
-    };
-    compare(trained(Device::cuda), trained(Device::cpu));
-  });
+  const auto trained = [&](Device device) {
+    const auto network = network_on(device);
+    Optimiser optimiser(*network, {.clip_norm = 1});
+    Ema ema(*network, {});
+    PlannedLoop memory(PlannedArena::on(device));
+    const Tensor images = to_device(random_tensor({2, 8, 8, 3}, DType::f32, 9), device);
+    std::vector<double> losses;
+    for (uint64_t step = 0; step < 4; ++step)
+      memory.step([&] {
+        const NoisedBatch batch = noise_batch(schedule, {.weight = LossWeight::min_snr}, images, 5, step);
+        const TrainingLoss loss = training_loss(batch, network->forward(batch.x_t, batch.timesteps));
+        backward(loss.loss);
+        losses.push_back(loss.loss.value().item());
+        losses.push_back(optimiser.step(1e-3, 1, &ema).gradient_norm);
+        return true;
+      });
+    std::vector<Tensor> state{Tensor::from(losses)};
+    for (const Parameter& p : network->parameters()) state.push_back(to_device(p.value.value(), Device::cpu));
+    return state;
+  };
+  compare(trained(Device::cuda), trained(Device::cpu));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Pooling, padding, layer norm, residual norm and Adam on a CUDA device against the CPU. Without a device:
-// that the backend has their functions.
+// Pooling, padding, norms, losses, sums, look-up, dropout, x0 and Adam on a CUDA device against the CPU.
+// Without a device: that the backend has their functions.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
@@ -7,9 +7,15 @@
 #include "kernels/op/adam.h"
 #include "kernels/op/avg_pool2d.h"
 #include "kernels/op/cuda.h"
+#include "kernels/op/dropout.h"
+#include "kernels/op/embedding.h"
 #include "kernels/op/layer_norm.h"
+#include "kernels/op/mse_loss.h"
 #include "kernels/op/pad2d.h"
+#include "kernels/op/predict_x0.h"
 #include "kernels/op/residual_norm.h"
+#include "kernels/op/square_sum.h"
+#include "kernels/op/sum.h"
 #include "tensor/transfer.h"
 #include "tests/random_tensor.h"
 
@@ -23,7 +29,10 @@ TEST(CudaTraining, HasEveryFunction) {
   for (const char* name :
        {"tw_cuda_gather_windows", "tw_cuda_spread_windows", "tw_cuda_accumulate", "tw_cuda_pad2d_forward",
         "tw_cuda_pad2d_backward", "tw_cuda_layer_norm_forward", "tw_cuda_layer_norm_backward",
-        "tw_cuda_residual_norm_forward", "tw_cuda_residual_norm_backward", "tw_cuda_adam_step"})
+        "tw_cuda_residual_norm_forward", "tw_cuda_residual_norm_backward", "tw_cuda_adam_step", "tw_cuda_sum",
+        "tw_cuda_square_sum", "tw_cuda_mse_forward", "tw_cuda_mse_backward", "tw_cuda_embedding_forward",
+        "tw_cuda_embedding_backward", "tw_cuda_dropout", "tw_cuda_predict_x0_forward",
+        "tw_cuda_predict_x0_backward"})
     EXPECT_NE(dlsym(library, name), nullptr) << name;
   dlclose(library);
 }
@@ -128,6 +137,85 @@ TEST_P(CudaTrainingOps, Adam) {
             {.weight_decay = 0.1, .decoupled = decoupled, .step = step, .grad_scale = 0.5, .ema_decay = 0.9},
             {p.view(), gradient.view(), m.view(), v.view(), ema.view(), copy.view()});
       return std::vector<Tensor>{p, m, v, ema};
+    });
+}
+
+TEST_P(CudaTrainingOps, Sums) {
+  struct Case {
+    Shape x, y;
+  };
+  for (const Case& c :
+       {Case{{3, 67, 65, 5}, {1, 1, 1, 1}}, Case{{3, 67, 65, 5}, {3, 1, 1, 5}},
+        Case{{3, 67, 65, 5}, {1, 67, 1, 1}}, Case{{4, 9001}, {4, 1}}, Case{{300, 3}, {300, 1}},
+        Case{{300, 3}, {1, 3}}, Case{{7, 1, 33}, {7, 1, 33}}, Case{{0, 3}, {1, 3}}})
+    compare([&](const Place& place) {
+      const Tensor x = place(input(c.x, 1)), y = place.empty(c.y), memory = [&] {
+        const auto bytes = static_cast<int64_t>(sum_workspace_bytes(x.view(), c.y));
+        return Tensor::empty({bytes}, DType::u8);
+      }();
+      sum(x.view(), 0.25, y.view(), memory.view().pointer);
+      return std::vector<Tensor>{y};
+    });
+}
+
+TEST_P(CudaTrainingOps, SquareSum) {
+  compare([&](const Place& place) {
+    const Tensor a = place(input({70'001}, 1)), b = place(input({5}, 2)), c = place(input({0}, 3));
+    const Tensor memory = Tensor::empty({square_sum_workspace_bytes(70'001)}, DType::u8);
+    const View all[] = {a.view(), c.view(), b.view()};
+    return std::vector<Tensor>{Tensor::from(
+        std::vector<double>{square_sum(b.view(), memory.view()), square_sum(all, memory.view()) / 1e4})};
+  });
+}
+
+TEST_P(CudaTrainingOps, MseLoss) {
+  compare([&](const Place& place) {
+    const Tensor a = place(input({3, 67, 65, 3}, 1)), b = place(input({3, 67, 65, 3}, 2)),
+                 dy = place.exact(random_tensor({3}, statistics(), 3));
+    const Tensor y = place.empty({3}, statistics()), da = place.empty(a.shape());
+    const Tensor memory = Tensor::empty({static_cast<int64_t>(mse_workspace_bytes(a.view()))}, DType::u8);
+    mse_forward(a.view(), b.view(), y.view(), memory.view().pointer);
+    mse_backward(a.view(), b.view(), dy.view(), da.view());
+    return std::vector<Tensor>{y, da};
+  });
+}
+
+TEST_P(CudaTrainingOps, Embedding) {
+  for (const DType type : {DType::i32, DType::i64})
+    compare([&](const Place& place) {
+      const Tensor table = place(input({7, 33}, 1)), dy = place(input({2, 3, 33}, 2)),
+                   index = place.exact(Tensor::from(std::vector<int32_t>{6, 0, 3, 3, 6, 3}, {2, 3}).to(type));
+      const Tensor y = place.empty({2, 3, 33}), dtable = place.empty({7, 33}, statistics());
+      embedding_forward(table.view(), index.view(), y.view());
+      embedding_backward(index.view(), dy.view(), dtable.view());
+      return std::vector<Tensor>{y, dtable};
+    });
+}
+
+TEST_P(CudaTrainingOps, DropoutHasTheMaskOfTheCpu) {
+  for (const Shape& shape : {Shape{3, 17, 5}, Shape{1, 4096}, Shape{2, 3}})
+    compare([&](const Place& place) {
+      const Tensor x = place(input(shape, 1)), y = place.empty(shape);
+      dropout({.p = 0.4, .key = {.seed = 3, .sample = 8, .step = 2}}, x.view(), y.view());
+      return std::vector<Tensor>{y};
+    });
+}
+
+TEST_P(CudaTrainingOps, PredictX0) {
+  for (const size_t samples : {size_t{1}, size_t{35}})
+    compare([&](const Place& place) {
+      std::vector<SamplerStep> steps;
+      for (size_t i = 0; i < samples; ++i)
+        steps.push_back({.x0_from_x = 1.25,
+                         .x0_from_output = -0.5 - 0.015625 * static_cast<double>(i),
+                         .clip = 0.75,
+                         .x0_scale = 1.5});
+      const Shape shape{35, 3, 7};
+      const Tensor x = place(input(shape, 1)), output = place(input(shape, 2)), dx0 = place(input(shape, 3));
+      const Tensor x0 = place.empty(shape), dx = place.empty(shape), doutput = place.empty(shape);
+      predict_x0_forward(steps, x.view(), output.view(), x0.view());
+      predict_x0_backward(steps, x.view(), output.view(), dx0.view(), dx.view(), doutput.view());
+      return std::vector<Tensor>{x0, dx, doutput};
     });
 }
 

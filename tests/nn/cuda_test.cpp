@@ -11,7 +11,6 @@
 #include "nn/unet/unet.h"
 #include "tensor/cuda_library.h"
 #include "tensor/transfer.h"
-#include "tests/cuda_lacks.h"
 #include "tests/random_tensor.h"
 
 namespace tw {
@@ -76,57 +75,50 @@ class CudaUNet : public testing::TestWithParam<Case> {
 };
 
 TEST_P(CudaUNet, ForwardAndEveryGradientAgreeWithTheCpu) {
-  unless_cuda_lacks_an_op([&] {
-    for (const bool recompute : {false, true}) {
-      const std::vector<Tensor> expected = results(Device::cpu, recompute),
-                                found = results(Device::cuda, recompute);
-      ASSERT_EQ(found.size(), expected.size());
-      for (size_t i = 0; i < found.size(); ++i) {
-        EXPECT_EQ(found[i].device(), Device::cuda);
-        EXPECT_LE(max_error(found[i], expected[i]), 1e-4) << "result " << i << " " << expected[i].shape();
-      }
+  for (const bool recompute : {false, true}) {
+    const std::vector<Tensor> expected = results(Device::cpu, recompute),
+                              found = results(Device::cuda, recompute);
+    ASSERT_EQ(found.size(), expected.size());
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_EQ(found[i].device(), Device::cuda);
+      EXPECT_LE(max_error(found[i], expected[i]), 1e-4) << "result " << i << " " << expected[i].shape();
     }
-  });
+  }
 }
 
 TEST_P(CudaUNet, APlanGivesWhatForwardGives) {
-  unless_cuda_lacks_an_op([&] {
-    const auto network = network_on(Device::cuda, config());
-    network->freeze();
-    const Tensor x = to_device(x_, Device::cuda);
-    Plan plan(*network, {999, 500, 3}, labels());
-    for (int64_t row = 0; row < 3; ++row) {
-      const Tensor t = Tensor::full({2}, std::vector<double>{999, 500, 3}[static_cast<size_t>(row)]);
-      EXPECT_LE(max_error(plan.evaluate(x, row), network->forward(x, t, labels()).value()), 1e-6) << row;
-    }
-    EXPECT_EQ(plan.arena().device(), Device::cuda);
-    EXPECT_GT(plan.arena().arena_bytes(), 0u);
-  });
+  const auto network = network_on(Device::cuda, config());
+  network->freeze();
+  const Tensor x = to_device(x_, Device::cuda);
+  Plan plan(*network, {999, 500, 3}, labels());
+  for (int64_t row = 0; row < 3; ++row) {
+    const Tensor t = Tensor::full({2}, std::vector<double>{999, 500, 3}[static_cast<size_t>(row)]);
+    EXPECT_LE(max_error(plan.evaluate(x, row), network->forward(x, t, labels()).value()), 1e-6) << row;
+  }
+  EXPECT_EQ(plan.arena().device(), Device::cuda);
+  EXPECT_GT(plan.arena().arena_bytes(), 0u);
 }
 
 TEST_P(CudaUNet, TrainingStepsAgreeWithTheCpu) {
-  unless_cuda_lacks_an_op([&] {
-    const auto train = [&](Device device) {
-      const auto network = network_on(device, config());
-      Optimiser optimiser(*network, {.clip_norm = 1});
-      Ema ema(*network, {});
-      std::vector<double> losses;
-      for (int step = 0; step < 3; ++step) {
-        const Var y = network->forward(to_device(x_, device), t_, labels());
-        const Var loss = mse_loss(y, to_device(random_tensor(y.shape(), DType::f32, 5), device));
-        backward(loss);
-        losses.push_back(loss.value().item());
-        EXPECT_TRUE(optimiser.step(1e-3, 1, &ema).finite);
-      }
-      std::vector<Tensor> state{Tensor::from(losses)};
-      for (const Parameter& p : network->parameters())
-        state.push_back(to_device(p.value.value(), Device::cpu));
-      for (const auto& [name, tensor] : ema.state()) state.push_back(to_device(tensor, Device::cpu));
-      return state;
-    };
-    const std::vector<Tensor> expected = train(Device::cpu), found = train(Device::cuda);
-    for (size_t i = 0; i < found.size(); ++i) EXPECT_LE(max_error(found[i], expected[i]), 1e-4) << i;
-  });
+  const auto train = [&](Device device) {
+    const auto network = network_on(device, config());
+    Optimiser optimiser(*network, {.clip_norm = 1});
+    Ema ema(*network, {});
+    std::vector<double> losses;
+    for (int step = 0; step < 3; ++step) {
+      const Var y = network->forward(to_device(x_, device), t_, labels());
+      const Var loss = mse_loss(y, to_device(random_tensor(y.shape(), DType::f32, 5), device));
+      backward(loss);
+      losses.push_back(loss.value().item());
+      EXPECT_TRUE(optimiser.step(1e-3, 1, &ema).finite);
+    }
+    std::vector<Tensor> state{Tensor::from(losses)};
+    for (const Parameter& p : network->parameters()) state.push_back(to_device(p.value.value(), Device::cpu));
+    for (const auto& [name, tensor] : ema.state()) state.push_back(to_device(tensor, Device::cpu));
+    return state;
+  };
+  const std::vector<Tensor> expected = train(Device::cpu), found = train(Device::cuda);
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_LE(max_error(found[i], expected[i]), 1e-4) << i;
 }
 
 TEST_P(CudaUNet, SavesAndLoadsFromAndToTheDevice) {
