@@ -50,7 +50,7 @@ Json time_network(const Settings& settings, int64_t batch, tw::Profiling& profil
   const int64_t parameters = network->parameter_count();
   tw::Pace pace(warm_up(settings), settings.repeat, settings.interactive);
   pace.on_warm = [&] { profiling.warm(); };
-  tw::run_steps(settings.job, *network, batch, pace);
+  const int64_t nodes = tw::run_steps(settings.job, *network, batch, pace);
   Json row{{"mode", settings.job.mode},
            {"batch", batch},
            {"resolution", network->config().resolution},
@@ -64,7 +64,10 @@ Json time_network(const Settings& settings, int64_t batch, tw::Profiling& profil
            {"weight_bytes", weights},
            {"parameters", parameters},
            {"flops_per_image", 2.0 * static_cast<double>(tw::unet_cost(network->config()).multiply_adds)}};
-  if (on_device) row["peak_device_bytes"] = tw::cuda_memory().peak;
+  if (on_device) {
+    row["peak_device_bytes"] = tw::cuda_memory().peak;
+    row["graph_nodes"] = nodes;
+  }
   return row;
 }
 

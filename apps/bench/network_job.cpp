@@ -39,7 +39,7 @@ bool step_done(const NetworkJob& job, Pace& pace) {
   return pace.step_done();
 }
 
-void run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace) {
+int64_t run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace) {
   const Schedule schedule;
   DdpmParams params;
   params.timesteps = sampling_timesteps(Spacing::trailing, schedule.steps(), schedule.steps());
@@ -52,6 +52,9 @@ void run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& pac
     if (!step_done(job, pace)) throw Enough{};
   };
   options.scope = planned_steps(PlannedArena::on(job.device));
+  int64_t nodes = 0;
+  options.repeat = true;
+  options.captured = [&](int64_t count) { nodes = count; };
   DrawSettings settings;
   settings.height = settings.width = config.resolution;
   settings.channels = config.in_channels;
@@ -71,6 +74,7 @@ void run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& pac
     }
   } catch (const Enough&) {
   }
+  return nodes;
 }
 
 // Noise, forward, backward, clip, Adam.
@@ -122,12 +126,11 @@ std::unique_ptr<UNet> NetworkJob::network() const {
   return result;
 }
 
-void run_steps(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace) {
+int64_t run_steps(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace) {
   prepare(job, network);
-  if (job.mode == "train")
-    run_training(job, network, batch, pace);
-  else
-    run_sampling(job, network, batch, pace);
+  if (job.mode != "train") return run_sampling(job, network, batch, pace);
+  run_training(job, network, batch, pace);
+  return 0;
 }
 
 void check_step(const NetworkJob& job, UNet& network, const std::string& inputs, const std::string& outputs) {

@@ -20,8 +20,9 @@ struct NetworkJob {
   std::unique_ptr<UNet> network() const;
 };
 
-// Runs steps of the job on `batch` images until the pace has enough.
-void run_steps(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace);
+// Runs steps of the job on `batch` images until the pace has enough. Returns the nodes of the graph that a
+// step on a device was captured as, 0 if it was not.
+int64_t run_steps(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace);
 
 // One step of the job on the inputs of a file, for comparison with an oracle. In `inputs`: x (n, c, h, w),
 // t (n) and v, of the shape of x. In `outputs`: sample: y = network(x, t). dps: also dx, the gradient of

@@ -8,18 +8,44 @@ namespace tw {
 namespace {
 
 // The time table of some steps, made anew when a loop leaves them: that of the 1000 steps of a large network
-// would be 70 MB.
-struct PartOfSchedule {
-  static constexpr int64_t steps = 64;
-  int64_t first = 0;
-  TimeTable table;
+// would be 70 MB. On a device the step's row lies where a repeated step finds it.
+class PartOfSchedule {
+ public:
+  PartOfSchedule(const UNet& network, std::vector<float> timesteps, Tensor labels)
+      : network_(network), timesteps_(std::move(timesteps)), labels_(std::move(labels)) {}
 
-  void load(const UNet& network, const std::vector<float>& timesteps, const Tensor& labels, int64_t step) {
-    const AllocatorScope unplanned(lasting_allocator(network.device()));  // it outlives the step
-    first = step / steps * steps;
-    const auto begin = timesteps.begin() + first, end = timesteps.end();
-    table = network.time_table({begin, end - begin > steps ? begin + steps : end}, labels);
+  void prepare(int64_t step) {
+    if (step == prepared_) return;
+    if (step < first_ || step >= first_ + table_.rows) load(step);
+    if (on_device()) current_.set(step - first_);
+    prepared_ = step;
   }
+
+  Var evaluate(const Var& x, int64_t step) {
+    prepare(step);
+    return on_device() ? network_.forward(x, current_.table(), 0)
+                       : network_.forward(x, table_, step - first_);
+  }
+
+ private:
+  static constexpr int64_t steps = 64;
+
+  bool on_device() const { return network_.device() != Device::cpu; }
+
+  void load(int64_t step) {
+    const AllocatorScope unplanned(lasting_allocator(network_.device()));  // it outlives the step
+    first_ = step / steps * steps;
+    const auto begin = timesteps_.begin() + first_, end = timesteps_.end();
+    table_ = network_.time_table({begin, end - begin > steps ? begin + steps : end}, labels_);
+    if (on_device()) current_.load(table_);
+  }
+
+  const UNet& network_;
+  std::vector<float> timesteps_;
+  Tensor labels_;
+  int64_t first_ = 0, prepared_ = -1;
+  TimeTable table_;
+  CurrentTimes current_;
 };
 
 }  // namespace
@@ -37,13 +63,12 @@ Denoiser denoiser_of(const UNet& network, const SamplerTable& table, int64_t bat
   const auto of_class = [&](int64_t label) -> Denoiser {
     Tensor labels;
     if (classes > 0) labels = Tensor::full({batch}, static_cast<double>(label), DType::i32);
-    auto part = std::make_shared<PartOfSchedule>();
-    return [&network, timesteps, labels, part, mean_only](const Var& x, int64_t step) {
-      if (step < part->first || step >= part->first + part->table.rows)
-        part->load(network, timesteps, labels, step);
-      const Var output = network.forward(x, part->table, step - part->first);
-      return mean_only ? slice(output, -1, 0, x.dim(-1)) : output;
-    };
+    const auto part = std::make_shared<PartOfSchedule>(network, timesteps, labels);
+    return {[part, mean_only](const Var& x, int64_t step) {
+              const Var output = part->evaluate(x, step);
+              return mean_only ? slice(output, -1, 0, x.dim(-1)) : output;
+            },
+            [part](int64_t step) { part->prepare(step); }};
   };
   if (settings.label < 0) return of_class(classes);
   if (settings.guidance == 1) return of_class(settings.label);
@@ -58,6 +83,7 @@ Tensor draw(const UNet& network, const SamplerTable& table, NoiseSource& noise, 
   LoopOptions options;
   options.observe = observe;
   options.scope = planned_steps(settings.arena ? settings.arena : PlannedArena::on(network.device()));
+  options.repeat = true;
   return to_device(sample(denoiser, table, x_T, noise, options), Device::cpu);
 }
 

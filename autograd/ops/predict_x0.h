@@ -10,6 +10,8 @@
 namespace tw {
 
 // x, output: (n, h, w, c) of one dtype. `steps`: one entry, or one per sample. Throws when shapes differ.
-Var predict_x0(const Var& x, const Var& output, std::vector<kernels::SamplerStep> steps);
+// Or none, and `coefficients` (9) f64 on the device of x, which are read when the op runs.
+Var predict_x0(const Var& x, const Var& output, std::vector<kernels::SamplerStep> steps,
+               const Tensor& coefficients = {});
 
 }  // namespace tw

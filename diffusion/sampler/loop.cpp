@@ -8,7 +8,7 @@
 #include "autograd/ops/predict_x0.h"
 #include "autograd/ops/reshape.h"
 #include "autograd/ops/unary.h"
-#include "tensor/transfer.h"
+#include "diffusion/sampler/step_runner.h"
 
 namespace tw {
 
@@ -32,33 +32,38 @@ Tensor sample(const Denoiser& network, const SamplerTable& table, const Tensor& 
   const NoGrad no_grad;
   Tensor x = x_T.clone(), next = Tensor::empty(x.shape(), x.dtype(), x.device());
   Tensor x0 = options.observe ? Tensor::empty(x.shape(), x.dtype(), x.device()) : Tensor();
+  StepRunner runner(table, network, x, noise, options);
   const int64_t steps = static_cast<int64_t>(table.rows.size());
-  int64_t draws = 0;
   for (int64_t i = 0; i < steps; ++i) {
     const SamplerRow& row = table.rows[static_cast<size_t>(i)];
-    const Tensor drawn =
-        row.draws_noise ? to_device(noise.draw(draws++), x.device()).to(x.dtype()) : Tensor();
-    const auto body = [&] {
-      Tensor z = drawn;
-      const Var output = mean_output(table, row, x, network(x, i), z);
-      const std::vector<kernels::SamplerStep> step = step_of(table, row, x, output.value());
+    runner.prepare(i);
+    runner.run([&] {
+      Tensor z = runner.noise();
+      const Var output = mean_output(table, row, x, network(x, i), z, runner.variance_bounds());
+      std::vector<kernels::SamplerStep> step;
+      if (!runner.coefficients().defined()) step = step_of(table, row, x, output.value());
       kernels::sampler_step(step, {.x = x.view(),
                                    .output = output.value().view(),
                                    .noise = z.view(),
                                    .gradient = {},
                                    .x0 = x0.view(),
-                                   .next = next.view()});
-    };
-    options.scope ? options.scope(body) : body();
+                                   .next = next.view(),
+                                   .coefficients = runner.coefficients().view()});
+    });
     next.bump_version();
     if (options.observe) options.observe({i, steps, row.timestep, x, x0, {}});
-    std::swap(x, next);
+    runner.advance(x, next);
   }
   return x;
 }
 
-Var mean_output(const SamplerTable& table, const SamplerRow& row, const Var& x, const Var& output,
-                Tensor& z) {
+VarianceBounds variance_bounds_of(const SamplerRow& row) {
+  const double spread = row.log_large - row.log_small;
+  return {.factor = spread / 4, .shift = row.log_small / 2 + spread / 4};
+}
+
+Var mean_output(const SamplerTable& table, const SamplerRow& row, const Var& x, const Var& output, Tensor& z,
+                const Tensor& bounds) {
   const int64_t channels = x.dim(-1);
   if (table.learned == LearnedVariance::none) {
     check(output.shape() == x.shape(), "sampler", "the network returned ", output.shape(),
@@ -70,10 +75,12 @@ Var mean_output(const SamplerTable& table, const SamplerRow& row, const Var& x, 
   if (z.defined()) {
     const NoGrad no_grad;
     const Var o2 = cast(slice(output.detach(), -1, channels, 2 * channels), x.dtype());
-    const double spread = row.log_large - row.log_small;
-    const Var std = table.learned == LearnedVariance::direct
-                        ? sqrt(o2)
-                        : exp(add_scalar(scale(o2, spread / 4), row.log_small / 2 + spread / 4));
+    const auto range_std = [&] {
+      if (bounds.defined()) return exp(add(mul(o2, bounds.slice(0, 0, 1)), bounds.slice(0, 1, 2)));
+      const VarianceBounds b = variance_bounds_of(row);
+      return exp(add_scalar(scale(o2, b.factor), b.shift));
+    };
+    const Var std = table.learned == LearnedVariance::direct ? sqrt(o2) : range_std();
     z = mul(std, z).value();
   }
   return cast(slice(output, -1, 0, channels), x.dtype());

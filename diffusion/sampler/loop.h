@@ -11,14 +11,11 @@
 #include "autograd/var.h"
 #include "diffusion/noise.h"
 #include "diffusion/prediction.h"
+#include "diffusion/sampler/denoiser.h"
 #include "kernels/op/sampler_step.h"
 #include "tensor/arena.h"
 
 namespace tw {
-
-// The network's output for x (n, h, w, c) at the timestep of row `step` of the table: (n, h, w, c), or (n, h,
-// w, 2c) when the variance is learned.
-using Denoiser = std::function<Var(const Var& x, int64_t step)>;
 
 // Where a network returns a variance beside the mean.
 enum class LearnedVariance {
@@ -55,6 +52,11 @@ struct LoopOptions {
   std::function<void(const StepView&)> observe{};
   // Runs the body of one step; the place to plan its memory. What the body allocates it also releases.
   std::function<void(const std::function<void()>& body)> scope{};
+  // On CUDA: captures a step as a graph and repeats it (step_runner.h), if the network can be repeated. Needs
+  // a scope that plans memory.
+  bool repeat = false;
+  std::function<void(int64_t nodes)>
+      captured{};  // told when that has happened: the graph's kernels and copies
 };
 
 // A scope that plans a step's memory: the first step runs as it is (layers pack weights and fill caches
@@ -66,9 +68,17 @@ std::function<void(const std::function<void()>& body)> planned_steps(std::shared
 Tensor sample(const Denoiser& network, const SamplerTable& table, const Tensor& x_T, NoiseSource& noise,
               const LoopOptions& options = {});
 
+// std = exp(factor o2 + shift) of LearnedVariance::range.
+struct VarianceBounds {
+  double factor, shift;
+};
+VarianceBounds variance_bounds_of(const SamplerRow& row);
+
 // The output's mean part, in the dtype of x; z is multiplied by the learned standard deviation where there is
-// one. Used by loops that share the table but have more to do in a step.
-Var mean_output(const SamplerTable& table, const SamplerRow& row, const Var& x, const Var& output, Tensor& z);
+// one. Used by loops that share the table but have more to do in a step. `bounds` (2): the row's, if they are
+// to be read from memory.
+Var mean_output(const SamplerTable& table, const SamplerRow& row, const Var& x, const Var& output, Tensor& z,
+                const Tensor& bounds = {});
 
 // The row's coefficients: one entry, or one per image when thresholding is dynamic.
 std::vector<kernels::SamplerStep> step_of(const SamplerTable& table, const SamplerRow& row, const Tensor& x,

@@ -13,12 +13,12 @@
 namespace tw::kernels {
 
 // x, output, x0: (n, ...) of one shape and dtype (f32, f64 or bf16), contiguous. `steps`: one, or one per
-// sample.
-void predict_x0_forward(std::span<const SamplerStep> steps, const View& x, const View& output,
-                        const View& x0);
+// sample; or none, and `coefficients` as in SamplerArrays.
+void predict_x0_forward(std::span<const SamplerStep> steps, const View& x, const View& output, const View& x0,
+                        const View& coefficients = {});
 
 // dx and doutput may be absent (then not computed).
 void predict_x0_backward(std::span<const SamplerStep> steps, const View& x, const View& output,
-                         const View& dx0, const View& dx, const View& doutput);
+                         const View& dx0, const View& dx, const View& doutput, const View& coefficients = {});
 
 }  // namespace tw::kernels

@@ -27,6 +27,8 @@ struct SamplerStep {
   double next_from_gradient = 0;  // G
 };
 
+constexpr int64_t sampler_coefficients = sizeof(SamplerStep) / sizeof(double);
+
 // The arrays of one update, all (n, ...) of one shape and dtype (f32, f64 or bf16), contiguous.
 struct SamplerArrays {
   View x;         // the sample x_t
@@ -35,6 +37,9 @@ struct SamplerArrays {
   View gradient;  // g, or absent
   View x0;        // written unless absent
   View next;      // written; may be x
+  // The coefficients in the arrays' device's memory, (9) f64 in the order of SamplerStep, instead of `steps`,
+  // which is then empty: a repeated step (tensor/cuda_graph.h) reads what they are each time.
+  View coefficients{};
 };
 
 // `steps` holds one entry for all samples, or one for each of the n. Throws Error naming the argument.

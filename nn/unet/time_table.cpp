@@ -29,6 +29,30 @@ size_t TimeTable::bytes() const {
   return sum;
 }
 
+void CurrentTimes::load(const TimeTable& table) {
+  const Tensor& first = table.projections.at(0);
+  int64_t width = 0;
+  for (const Tensor& projection : table.projections) width += projection.numel() / table.rows;
+  check(!row_.defined() || row_.numel() == width, "time table", "of another network: its rows have ", width,
+        " values instead of ", row_.numel());
+  rows_ = Tensor::empty({table.rows, width}, first.dtype(), first.device());
+  if (!row_.defined()) {
+    row_ = Tensor::empty({width}, first.dtype(), first.device());
+    current_ = {.rows = 1, .labels = table.labels, .label_of = table.label_of, .projections = {}};
+  }
+  int64_t at = 0;
+  for (const Tensor& projection : table.projections) {
+    const int64_t size = projection.numel() / table.rows;
+    rows_.slice(1, at, at + size).copy_from(projection.reshape({table.rows, size}));
+    if (current_.projections.size() < table.projections.size())
+      current_.projections.push_back(
+          row_.slice(0, at, at + size).reshape({1, table.labels, size / table.labels}));
+    at += size;
+  }
+}
+
+void CurrentTimes::set(int64_t row) { row_.copy_from(rows_.select(0, row)); }
+
 TimeTable UNet::time_table(const std::vector<float>& timesteps, const Tensor& labels) const {
   const NoGrad no_grad;
   TimeTable table{

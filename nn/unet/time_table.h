@@ -21,4 +21,18 @@ struct TimeTable {
   size_t bytes() const;
 };
 
+// One row of a table at a time, at addresses that stay: what a repeated step reads (tensor/cuda_graph.h).
+class CurrentTimes {
+ public:
+  // The first load makes the memory; later tables must be of the same network and labels.
+  void load(const TimeTable& table);
+  // Copies a row of the loaded table: one copy on the device.
+  void set(int64_t row);
+  const TimeTable& table() const { return current_; }  // of one row
+
+ private:
+  Tensor rows_, row_;  // (rows, all projections side by side) and one of them
+  TimeTable current_;
+};
+
 }  // namespace tw

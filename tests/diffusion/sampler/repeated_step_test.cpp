@@ -1,0 +1,153 @@
+// A step that is captured as a CUDA graph and repeated, against the same steps one by one.
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <memory>
+
+#include "autograd/ops/binary.h"
+#include "diffusion/inverse/dps.h"
+#include "diffusion/inverse/mask.h"
+#include "diffusion/sampler/ddim.h"
+#include "diffusion/sampler/ddpm.h"
+#include "diffusion/sampler/step_runner.h"
+#include "diffusion/timesteps.h"
+#include "nn/unet/unet.h"
+#include "tensor/cuda_library.h"
+#include "tensor/transfer.h"
+#include "tests/random_tensor.h"
+
+namespace tw {
+namespace {
+
+const std::vector<uint64_t> seeds{3, 14};
+const Schedule schedule;
+
+class CudaRepeatedStep : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!cuda_available()) GTEST_SKIP() << cuda_unavailable_reason();
+  }
+
+  static std::vector<int64_t> steps(int64_t n) { return sampling_timesteps(Spacing::trailing, n, 1000); }
+
+  static std::unique_ptr<UNet> network_for(const SamplerTable& table) {
+    auto network =
+        std::make_unique<UNet>(UNetConfig{.out_channels = table.learned == LearnedVariance::none ? 3 : 6,
+                                          .resolution = 8,
+                                          .base = 8,
+                                          .multipliers = {1, 2},
+                                          .blocks = 1,
+                                          .attention_resolutions = {4},
+                                          .groups = 4});
+    unsigned seed = 0;
+    for (Parameter& p : network->parameters())
+      p.value.mutable_value().copy_from(random_tensor(p.value.shape(), DType::f32, ++seed, 0.2));
+    network->to(Device::cuda);
+    network->freeze();
+    return network;
+  }
+
+  // All rows of the schedule in one table, and the step's row where the graph finds it.
+  static Denoiser denoiser(const UNet& network, const SamplerTable& table) {
+    std::vector<float> timesteps;
+    for (int64_t t : table.timesteps()) timesteps.push_back(static_cast<float>(t));
+    const auto times = std::make_shared<CurrentTimes>();
+    times->load(network.time_table(timesteps));
+    return {[times, &network](const Var& x, int64_t) { return network.forward(x, times->table(), 0); },
+            [times](int64_t step) { times->set(step); }};
+  }
+
+  // x_0, then what the observer saw of x and x0 in every step.
+  static std::vector<std::vector<double>> results(const SamplerTable& table, bool repeat, bool guided) {
+    const auto network = network_for(table);
+    SeededNoise noise(seeds, {8, 8, 3});
+    std::vector<std::vector<double>> found;
+    const LoopOptions options{.observe =
+                                  [&](const StepView& view) {
+                                    found.push_back(view.x.to_vector());
+                                    found.push_back(view.x0.to_vector());
+                                    if (guided) found.push_back(view.loss.to_vector());
+                                  },
+                              .scope = planned_steps(PlannedArena::on(Device::cuda)),
+                              .repeat = repeat};
+    const Tensor x_T = to_device(noise.start(), Device::cuda);
+    const Denoiser evaluate = denoiser(*network, table);
+    if (!guided) {
+      found.push_back(sample(evaluate, table, x_T, noise, options).to_vector());
+      return found;
+    }
+    const auto mask = std::make_shared<Mask>(box_mask(8, 8, 2, 2, 4, 4), Device::cuda);
+    const Tensor y = mask->apply(to_device(random_tensor({2, 8, 8, 3}, DType::f32, 77), Device::cuda));
+    found.push_back(dps(evaluate, table, *mask, y, {.scale = 0.5}, x_T, noise, options).to_vector());
+    return found;
+  }
+};
+
+TEST_F(CudaRepeatedStep, SamplesWhatTheStepsOneByOneSample) {
+  for (const SamplerTable& table :
+       {ddim_table(schedule, {.timesteps = steps(4)}),
+        ddpm_table(schedule, {.timesteps = steps(4), .variance = Variance::learned_range})})
+    EXPECT_EQ(results(table, true, false), results(table, false, false));
+}
+
+TEST_F(CudaRepeatedStep, RestoresWhatTheStepsOneByOneRestore) {
+  const SamplerTable table =
+      ddpm_table(schedule, {.timesteps = steps(4), .variance = Variance::learned_range});
+  EXPECT_EQ(results(table, true, true), results(table, false, true));
+}
+
+TEST_F(CudaRepeatedStep, IsCapturedInTheThirdStep) {
+  const SamplerTable table = ddpm_table(schedule, {.timesteps = steps(4)});
+  const auto network = network_for(table);
+  const Denoiser evaluate = denoiser(*network, table);
+  SeededNoise noise(seeds, {8, 8, 3});
+  const Tensor x = to_device(noise.start(), Device::cuda);
+  const LoopOptions options{
+      .observe = {}, .scope = planned_steps(PlannedArena::on(Device::cuda)), .repeat = true};
+  StepRunner runner(table, evaluate, x, noise, options);
+  ASSERT_TRUE(runner.repeats());
+  const NoGrad no_grad;
+  for (int64_t i = 0; i < 4; ++i) {
+    int runs = 0;
+    runner.prepare(i);
+    runner.run([&] { evaluate(x, i), ++runs; });
+    EXPECT_EQ(runs, i < 3 ? 1 : 0);
+    EXPECT_EQ(runner.graph().captured(), i >= 2);
+  }
+  EXPECT_GT(runner.graph().nodes(), 20);
+  // Thresholds of dynamic clipping are computed on the host; a function alone says nothing of its steps.
+  EXPECT_FALSE(StepRunner(ddpm_table(schedule, {.timesteps = steps(4), .range = {.dynamic = true}}), evaluate,
+                          x, noise, options)
+                   .repeats());
+  EXPECT_FALSE(StepRunner(
+                   table, [](const Var& x, int64_t) { return x; }, x, noise, options)
+                   .repeats());
+}
+
+// Read only after 16 steps, and yet the first of them is named.
+TEST_F(CudaRepeatedStep, AResidualThatIsNotFiniteIsTracedToItsStep) {
+  const SamplerTable table = ddpm_table(schedule, {.timesteps = steps(6)});
+  const Tensor poison = Tensor::zeros({1, 1, 1, 3}, DType::f32, Device::cuda);
+  const Denoiser evaluate{[&](const Var& x, int64_t) { return add(x, Var(poison)); },
+                          [&](int64_t step) {
+                            Tensor now = poison;
+                            if (step == 4) now.fill(std::numeric_limits<double>::quiet_NaN());
+                          }};
+  SeededNoise noise(seeds, {8, 8, 3});
+  const auto mask = std::make_shared<Mask>(box_mask(8, 8, 2, 2, 4, 4), Device::cuda);
+  const Tensor x_T = to_device(noise.start(), Device::cuda), y = mask->apply(x_T);
+  const LoopOptions options{
+      .observe = {}, .scope = planned_steps(PlannedArena::on(Device::cuda)), .repeat = true};
+  try {
+    dps(evaluate, table, *mask, y, {}, x_T, noise, options);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::numeric);
+    EXPECT_NE(std::string(error.what()).find("at timestep " + std::to_string(table.timesteps()[4])),
+              std::string::npos)
+        << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace tw
