@@ -7,15 +7,15 @@
 
 namespace tw {
 
-SeededNoise::SeededNoise(std::vector<uint64_t> seeds, const Shape& image)
-    : seeds_(std::move(seeds)), image_(image) {
+SeededNoise::SeededNoise(std::vector<uint64_t> seeds, const Shape& image, Device device)
+    : seeds_(std::move(seeds)), image_(image), device_(device) {
   check(!seeds_.empty(), "noise", "needs at least one seed");
 }
 
-Tensor SeededNoise::start() { return random_normal(image_, seeds_, 0, Purpose::start); }
+Tensor SeededNoise::start() { return random_normal(image_, seeds_, 0, Purpose::start, device_); }
 
 Tensor SeededNoise::draw(int64_t k) {
-  return random_normal(image_, seeds_, static_cast<uint64_t>(k), Purpose::step);
+  return random_normal(image_, seeds_, static_cast<uint64_t>(k), Purpose::step, device_);
 }
 
 InjectedNoise::InjectedNoise(Tensor x_T, Tensor noise) : x_T_(std::move(x_T)), noise_(std::move(noise)) {

@@ -21,13 +21,15 @@ class NoiseSource {
 // Philox normals keyed by each image's own seed: an image is the same whatever batch it is drawn in.
 class SeededNoise : public NoiseSource {
  public:
-  SeededNoise(std::vector<uint64_t> seeds, const Shape& image);  // image: (h, w, c)
+  // image: (h, w, c); drawn on `device`, the same bits on each.
+  SeededNoise(std::vector<uint64_t> seeds, const Shape& image, Device device = Device::cpu);
   Tensor start() override;
   Tensor draw(int64_t k) override;
 
  private:
   std::vector<uint64_t> seeds_;
   Shape image_;
+  Device device_;
 };
 
 // Draws that another program made: x_T (n, c, h, w) and noise (k, n, c, h, w), f32 or f64.

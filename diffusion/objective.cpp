@@ -28,9 +28,9 @@ NoisedBatch noise_batch(const Schedule& schedule, const ObjectiveParams& params,
   check(x0.rank() == 4 && x0.dtype() == DType::f32, "noise_batch", "expected f32 images (n, h, w, c), found ",
         dtype_name(x0.dtype()), " ", x0.shape());
   const NoGrad no_grad;
-  const int64_t n = x0.dim(0), size = n == 0 ? 0 : x0.numel() / n;
+  const int64_t n = x0.dim(0);
   NoisedBatch batch;
-  Tensor noise = Tensor::empty(x0.shape());
+  std::vector<RandomKey> keys;
   std::vector<float> timesteps, weight, signal, sigma, from_x0, from_noise;
   for (int64_t i = 0; i < n; ++i) {
     RandomKey key{.seed = seed,
@@ -39,7 +39,7 @@ NoisedBatch noise_batch(const Schedule& schedule, const ObjectiveParams& params,
                   .purpose = Purpose::timestep};
     const int64_t t = static_cast<int64_t>(random_below(key, 0, static_cast<uint64_t>(schedule.steps())));
     key.purpose = Purpose::training_noise;
-    fill_normal(noise.span<float>().subspan(static_cast<size_t>(i * size), static_cast<size_t>(size)), key);
+    keys.push_back(key);
 
     const Target target = target_of(params.prediction, schedule.alpha_bar(t));
     batch.t.push_back(t);
@@ -50,7 +50,8 @@ NoisedBatch noise_batch(const Schedule& schedule, const ObjectiveParams& params,
     from_x0.push_back(static_cast<float>(target.from_x0));
     from_noise.push_back(static_cast<float>(target.from_noise));
   }
-  noise = to_device(noise, x0.device());
+  const Tensor noise =
+      random_normal(Shape(std::span(x0.shape().begin() + 1, x0.shape().end())), keys, x0.device());
   const auto per_image = [&](const std::vector<float>& values) {
     return Var(to_device(Tensor::from(values, Shape{n, 1, 1, 1}), x0.device()));
   };

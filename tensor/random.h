@@ -11,15 +11,17 @@
 namespace tw {
 
 // Standard normal, f32: elements [first, first + out.size()) of the key's stream. |value| < 6.7.
-// Box and Muller (1958) on pairs of words: z0 = r cos a, z1 = r sin a with r = sqrt(-2 ln u), a = 2 pi v.
 void fill_normal(std::span<float> out, const RandomKey& key, uint64_t first = 0);
 
 // Uniform in [0, 1), f32, multiples of 2^-24.
 void fill_uniform(std::span<float> out, const RandomKey& key, uint64_t first = 0);
 
-// (n, ...per_sample) f32 where n = seeds.size(): sample i is the normal stream {seeds[i], 0, step, purpose}.
-Tensor random_normal(const Shape& per_sample, std::span<const uint64_t> seeds, uint64_t step,
-                     Purpose purpose);
+// (n, ...per_sample) f32 where n = keys.size(): sample i is the normal stream of keys[i]. On a CUDA device
+// the same bits are made there.
+Tensor random_normal(const Shape& per_sample, std::span<const RandomKey> keys, Device device = Device::cpu);
+// Of the keys {seeds[i], 0, step, purpose}.
+Tensor random_normal(const Shape& per_sample, std::span<const uint64_t> seeds, uint64_t step, Purpose purpose,
+                     Device device = Device::cpu);
 
 // An integer in [0, bound), number `index` of the key's stream. The bias is below bound / 2^64.
 // Throws if bound is 0.

@@ -46,7 +46,7 @@ int64_t run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& 
   const UNetConfig& config = network.config();
   if (config.out_channels == 2 * config.in_channels) params.variance = Variance::learned_range;
   const SamplerTable table = ddpm_table(schedule, params);
-  SeededNoise noise(first_seeds(batch), image_shape(config));
+  SeededNoise noise(first_seeds(batch), image_shape(config), job.device);
   LoopOptions options;
   options.observe = [&](const StepView&) {
     if (!step_done(job, pace)) throw Enough{};
@@ -62,11 +62,11 @@ int64_t run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& 
   const auto mask =
       std::make_shared<Mask>(random_mask(config.resolution, config.resolution, 0.5, 0), job.device);
   const Tensor measured = mask->apply(
-      to_device(random_normal(image_shape(config), first_seeds(batch), 0, Purpose::measurement), job.device));
+      random_normal(image_shape(config), first_seeds(batch), 0, Purpose::measurement, job.device));
   try {
     for (;;) {
       pace.start();
-      const Tensor x_T = to_device(noise.start(), job.device);
+      const Tensor x_T = noise.start();
       if (job.mode == "sample")
         sample(denoiser, table, x_T, noise, options);
       else
@@ -81,8 +81,8 @@ int64_t run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& 
 void run_training(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace) {
   const Schedule schedule;
   Optimiser optimiser(network, {.decoupled = false, .clip_norm = 1});
-  const Tensor images = to_device(
-      random_normal(image_shape(network.config()), first_seeds(batch), 0, Purpose::measurement), job.device);
+  const Tensor images =
+      random_normal(image_shape(network.config()), first_seeds(batch), 0, Purpose::measurement, job.device);
   uint64_t step = 0;
   PlannedLoop memory(PlannedArena::on(job.device));
   pace.start();

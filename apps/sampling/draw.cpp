@@ -89,7 +89,7 @@ Tensor draw(const UNet& network, const SamplerTable& table, NoiseSource& noise, 
 
 Tensor draw(const UNet& network, const SamplerTable& table, const std::vector<uint64_t>& seeds,
             const DrawSettings& settings, const std::function<void(const StepView&)>& observe) {
-  SeededNoise noise(seeds, Shape{settings.height, settings.width, settings.channels});
+  SeededNoise noise(seeds, Shape{settings.height, settings.width, settings.channels}, network.device());
   return draw(network, table, noise, settings, observe);
 }
 

@@ -4,7 +4,6 @@
 #include "autograd/ops/unary.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
-#include "tensor/transfer.h"
 
 namespace tw {
 
@@ -25,8 +24,8 @@ Tensor add_measurement_noise(const Tensor& y, double sigma, std::span<const uint
   if (sigma == 0) return y;
   const NoGrad no_grad;
   const Shape image(std::span(y.shape().begin() + 1, y.shape().end()));
-  const Tensor z = random_normal(image, seeds, 0, Purpose::measurement);
-  return add(y, scale(Var(to_device(z.to(y.dtype()), y.device())), sigma)).value();
+  const Tensor z = random_normal(image, seeds, 0, Purpose::measurement, y.device());
+  return add(y, scale(Var(z.to(y.dtype())), sigma)).value();
 }
 
 }  // namespace tw

@@ -9,6 +9,7 @@
 
 #include "tensor/allocation_label.h"
 #include "tensor/cuda_library.h"
+#include "tensor/random.h"
 #include "tensor/transfer.h"
 #include "tests/random_tensor.h"
 
@@ -80,6 +81,15 @@ TEST_F(CudaTest, CopiesWithStridesAndDtypes) {
       Tensor(expected.slice(1, 4, 6)).fill(7);
       EXPECT_EQ(x.to_vector(), expected.to_vector()) << device_name(from) << " to " << device_name(to);
     }
+}
+
+TEST_F(CudaTest, NormalsAreTheBitsOfTheCpu) {
+  std::vector<uint64_t> seeds;
+  for (uint64_t i = 0; i < 200; ++i) seeds.push_back(i * i);
+  for (const Shape& shape : {Shape{31, 7}, Shape{1}, Shape{4, 16}}) {
+    const Tensor host = random_normal(shape, seeds, 3, Purpose::step);
+    EXPECT_EQ(random_normal(shape, seeds, 3, Purpose::step, Device::cuda).to_vector(), host.to_vector());
+  }
 }
 
 TEST_F(CudaTest, HostAccessIsRefused) {
