@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # gpu_check.sh: the one command for a machine with an NVIDIA GPU. Builds the `cuda` preset for the device that is there,
-# runs the device tests, and the small benchmark against the CPU. Installs nothing and needs no network; each part has
+# runs the device tests, and the comparison with PyTorch (bench/gpu/compare.py) where there is one. Installs nothing and needs no network; each part has
 # a time limit, so that one that hangs does not lose the rest. Results go to $OUT, else to bench/results/.
 # Without a device it still builds, runs what can run, and says so (exit code 3).
+# It takes 9 minutes at the most. PARTS="build tests sanitizer compare" chooses; a comparison that was cut short goes on
+# where it stopped when it is run again with the same OUT.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-bench/results}
@@ -11,10 +13,17 @@ mkdir -p "$out"
 log=$out/gpu_check.log
 : >"$log"
 failed=0
+parts=" ${PARTS:-build tests sanitizer compare} "
+limit_of_all=${LIMIT:-530}
+
+wanted() { [[ $parts == *" $1 "* ]]; }
+left() { echo $((limit_of_all - SECONDS)); }
 
 part() {  # part <name> <seconds> <command...>
   local name=$1 limit=$2 start=$SECONDS
   shift 2
+  [ "$limit" -le "$(left)" ] || limit=$(left)
+  [ "$limit" -gt 0 ] || { echo "== $name: no time left" | tee -a "$log"; failed=1; return 1; }
   echo "== $name" | tee -a "$log"
   if timeout --kill-after=10 "$limit" "$@" >>"$log" 2>&1; then
     echo "   ok, $((SECONDS - start)) s" | tee -a "$log"
@@ -55,23 +64,42 @@ for folder in "$packages"/nvidia/cudnn "$packages"/nvidia/cu13; do
   export LD_LIBRARY_PATH="$folder/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 done
 [ ${#prefixes[@]} -gt 0 ] && configure+=(-DCMAKE_PREFIX_PATH="$(IFS=';'; echo "${prefixes[*]}")")
-part "configure for sm_$architecture" 120 "${configure[@]}" || exit 1
-bench=()
-grep -q '^TW_BENCH:BOOL=ON' $build/CMakeCache.txt && bench=(tw_bench_kernels)
-part "build" 400 cmake --build $build -j "$(nproc)" --target tweedie_cuda tw_test_tensor tw_test_kernels "${bench[@]}" || exit 1
+if wanted build; then
+  part "configure for sm_$architecture" 120 "${configure[@]}" || exit 1
+  targets=(tweedie_cuda tw_test_tensor tw_test_kernels tw_test_autograd tw_test_nn tw_test_diffusion)
+  grep -q '^TW_BENCH:BOOL=ON' $build/CMakeCache.txt && targets+=(tw_bench_gpu)
+  part "build" 400 cmake --build $build -j "$(nproc)" --target "${targets[@]}" || exit 1
+fi
 
 # Only what knows of devices: the CPU has its own tests.
-part "device memory, copies and fill" 60 $build/bin/tw_test_tensor --gtest_filter='Cuda*' --gtest_output=json:"$out/gpu_tensor.json"
-part "kernels against the CPU" 120 $build/bin/tw_test_kernels --gtest_filter='*Cuda*' --gtest_output=json:"$out/gpu_kernels.json"
-if command -v compute-sanitizer >/dev/null && [ "$device" != none ]; then
-  # The libraries' kernels are many and slow under it: products and convolutions have a limit of their own.
-  part "memcheck" 120 compute-sanitizer --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='*Cuda*-CudaProducts*'
-  part "memcheck of products" 150 compute-sanitizer --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='CudaProducts*'
-  part "racecheck" 120 compute-sanitizer --tool racecheck --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='*Cuda*-CudaProducts*'
+if wanted tests; then
+  for layer in tensor kernels autograd nn diffusion; do
+    part "tests of $layer on the device" 120 $build/bin/tw_test_$layer --gtest_filter='*Cuda*' --gtest_output=json:"$out/gpu_$layer.json"
+  done
+  part "registers, shared memory, spills" 30 tests/kernels/cuda_budgets.py $build/kernels/CMakeFiles/tweedie_cuda.dir/cuda
 fi
-if [ ${#bench[@]} -gt 0 ]; then
-  part "benchmark against the CPU" 120 $build/bin/tw_bench_kernels --benchmark_filter='^(silu|host_to_device)/' \
-    --benchmark_out="$out/gpu_bench.json" --benchmark_out_format=json
+if wanted sanitizer && [ "$device" != none ]; then
+  if command -v compute-sanitizer >/dev/null; then
+    # The libraries' kernels are many and slow under it: products and convolutions have a limit of their own.
+    part "memcheck" 60 compute-sanitizer --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='*Cuda*-CudaProducts*'
+    part "racecheck" 60 compute-sanitizer --tool racecheck --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='*Cuda*-CudaProducts*'
+    part "memcheck of products" 60 compute-sanitizer --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='CudaProducts*'
+  else
+    echo "== sanitizer: compute-sanitizer was not found" | tee -a "$log"
+  fi
+fi
+if wanted compare; then
+  if [ ! -x $build/bin/tw_bench_gpu ]; then
+    echo "== comparison: tw_bench_gpu was not built" | tee -a "$log"
+  elif [ "$device" = none ]; then
+    echo "== comparison with PyTorch: no device; it was not run" | tee -a "$log"
+  elif ! python3 -c 'import torch' 2>/dev/null; then
+    # Ours alone is worth having.
+    part "steps, ours alone (python3 has no torch)" "$(left)" python3 bench/gpu/compare.py --bin $build/bin --out "$out/gpu" --contestants "ours,ours one by one" --budget "$(($(left) - 5))"
+  else
+    part "comparison with PyTorch" "$(left)" python3 bench/gpu/compare.py --bin $build/bin --out "$out/gpu" --budget "$(($(left) - 5))"
+  fi
+  [ -f "$out/gpu.md" ] && cat "$out/gpu.md"
 fi
 
 if [ "$device" = none ]; then
@@ -79,7 +107,7 @@ if [ "$device" = none ]; then
   exit $((failed ? 1 : 3))
 fi
 # A skipped device test on a machine with a device is a failure.
-if grep -qE "SKIPPED \] Cuda(Ops|Test|Products|TrainingOps)[./]" "$log"; then
+if grep -E 'SKIPPED \] [^ ]*Cuda' "$log" | grep -qvE 'CudaWithoutDevice|CudaBackend|CudaConvolutionPlans'; then
   echo "gpu_check: device tests were skipped although there is a device" | tee -a "$log"
   failed=1
 fi
