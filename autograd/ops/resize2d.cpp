@@ -1,4 +1,4 @@
-// Rows first, then columns; the image in between is f32 for bf16 images.
+// Rows first, then columns; the image in between is f32 for 16-bit images.
 #include "autograd/ops/resize2d.h"
 
 #include "autograd/ops/avg_pool2d.h"
@@ -49,7 +49,7 @@ Var resize2d(const Var& x, int64_t ho, int64_t wo, kernels::ResizeMode mode, boo
   if (mode == kernels::ResizeMode::nearest && ho == 2 * s[1] && wo == 2 * s[2]) return upsample_nearest2x(x);
   const Table rows = table_for({.mode = mode, .in = s[1], .out = ho, .antialias = antialias});
   const Table columns = table_for({.mode = mode, .in = s[2], .out = wo, .antialias = antialias});
-  const DType dtype = x.dtype(), between = dtype == DType::bf16 ? DType::f32 : dtype;
+  const DType dtype = x.dtype(), between = dtype == DType::f64 ? dtype : DType::f32;
   Tensor y = apply(columns, apply(rows, x.value().contiguous(), 1, between), 2, dtype);
   if (!wants_gradient({x})) return Var(y);
   return record("resize2d", y, {x}, [rows, columns, s, dtype, between](const Tensor& dy, Gradients& grads) {

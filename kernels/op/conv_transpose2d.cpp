@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/convolution.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -34,8 +35,8 @@ ConvPass data_pass(const ConvTranspose2dParams& p, const Shape& x, const Shape& 
           {weight.pointer, weight.dtype, w[2] * w[3], 1, w[3]}};
 }
 
-void check_pair(const char* name, const View& v, DType with) {
-  check_dense("conv_transpose2d", {name, v});
+void check_pair(const char* name, const View& v, DType with, Device device) {
+  check_dense("conv_transpose2d", {name, v}, device);
   check((v.dtype == DType::f64) == (with == DType::f64), "conv_transpose2d", name, " is ",
         dtype_name(v.dtype), ", the activations are ", dtype_name(with), "; f64 goes with f64 only");
 }
@@ -88,40 +89,47 @@ int64_t conv_transpose2d_weight_gradient_workspace_bytes(const ConvTranspose2dPa
 
 void conv_transpose2d_forward(const ConvTranspose2dParams& params, const View& x, const View& w,
                               const View& bias, const View& y, const View& workspace) {
-  check_dense("conv_transpose2d", {"x", x});
-  check_pair("w", w, x.dtype);
-  check_dense("conv_transpose2d", {"y", y});
+  const Device device = device_of("conv_transpose2d", {{"x", x}, {"w", w}, {"bias", bias}, {"y", y}});
+  check_dense("conv_transpose2d", {"x", x}, device);
+  check_pair("w", w, x.dtype, device);
+  check_dense("conv_transpose2d", {"y", y}, device);
   check_dtype("conv_transpose2d", {"y", y}, x.dtype);
   check_shape("conv_transpose2d", {"y", y}, conv_transpose2d_output_shape(params, x.shape, w.shape));
-  if (bias) check_pair("bias", bias, x.dtype);
+  if (bias) check_pair("bias", bias, x.dtype, device);
   if (bias) check_shape("conv_transpose2d", {"bias", bias}, {w.shape.back()});
   const OpTimer timer(
       "conv_transpose2d_forward", [&] { return flops_of(x, w); }, x, w, y);
+  if (device == Device::cuda) return cuda::call("tw_cuda_conv_transpose2d_forward", params, x, w, bias, y);
   run_pass("conv_transpose2d", forward_pass(params, x.shape, w.shape, w), x, y, {bias, {}, {}}, workspace);
 }
 
 void conv_transpose2d_data_gradient(const ConvTranspose2dParams& params, const View& dy, const View& w,
                                     const View& dx, const View& workspace) {
-  check_dense("conv_transpose2d", {"dy", dy});
-  check_pair("w", w, dy.dtype);
-  check_dense("conv_transpose2d", {"dx", dx});
+  const Device device = device_of("conv_transpose2d", {{"dy", dy}, {"w", w}, {"dx", dx}});
+  check_dense("conv_transpose2d", {"dy", dy}, device);
+  check_pair("w", w, dy.dtype, device);
+  check_dense("conv_transpose2d", {"dx", dx}, device);
   check_dtype("conv_transpose2d", {"dx", dx}, dy.dtype);
   check_shape("conv_transpose2d", {"dy", dy}, conv_transpose2d_output_shape(params, dx.shape, w.shape));
   const OpTimer timer(
       "conv_transpose2d_data_gradient", [&] { return flops_of(dx, w); }, dy, w, dx);
+  if (device == Device::cuda) return cuda::call("tw_cuda_conv_transpose2d_data_gradient", params, dy, w, dx);
   run_pass("conv_transpose2d", data_pass(params, dx.shape, w.shape, w), dy, dx, {}, workspace);
 }
 
 void conv_transpose2d_weight_gradient(const ConvTranspose2dParams& params, const View& x, const View& dy,
                                       const View& dw, const View& workspace) {
-  check_dense("conv_transpose2d", {"x", x});
-  check_dense("conv_transpose2d", {"dy", dy});
+  const Device device = device_of("conv_transpose2d", {{"x", x}, {"dy", dy}, {"dw", dw}});
+  check_dense("conv_transpose2d", {"x", x}, device);
+  check_dense("conv_transpose2d", {"dy", dy}, device);
   check_dtype("conv_transpose2d", {"dy", dy}, x.dtype);
-  check_dense("conv_transpose2d", {"dw", dw});
+  check_dense("conv_transpose2d", {"dw", dw}, device);
   check_dtype("conv_transpose2d", {"dw", dw}, x.dtype == DType::f64 ? DType::f64 : DType::f32);
   check_shape("conv_transpose2d", {"dy", dy}, conv_transpose2d_output_shape(params, x.shape, dw.shape));
   const OpTimer timer(
       "conv_transpose2d_weight_gradient", [&] { return flops_of(x, dw); }, x, dw, dy);
+  if (device == Device::cuda)
+    return cuda::call("tw_cuda_conv_transpose2d_weight_gradient", params, x, dy, dw);
   run_outer("conv_transpose2d", geometry_of(params, x.shape, dw.shape), dy, x, false, dw, workspace);
 }
 

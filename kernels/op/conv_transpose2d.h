@@ -26,8 +26,9 @@ int64_t conv_transpose2d_data_gradient_workspace_bytes(const ConvTranspose2dPara
 int64_t conv_transpose2d_weight_gradient_workspace_bytes(const ConvTranspose2dParams& params, const Shape& x,
                                                          const Shape& w);
 
-// Contiguous, on the CPU; dtypes as in conv2d.h: x, y f32, bf16 or f64, w and bias (co) f32 or bf16 (f64 with
-// f64), dw f32 (f64 with f64). The bias may be absent. The bias gradient is the sum of dy (pixel_sum.h).
+// Contiguous, on one device (on CUDA without a workspace); dtypes as in conv2d.h: x, y f32, bf16 or f64, w
+// and bias (co) f32 or bf16 (f64 with f64), dw f32 (f64 with f64). The bias may be absent. The bias gradient
+// is the sum of dy (pixel_sum.h).
 void conv_transpose2d_forward(const ConvTranspose2dParams& params, const View& x, const View& w,
                               const View& bias, const View& y, const View& workspace);
 void conv_transpose2d_data_gradient(const ConvTranspose2dParams& params, const View& dy, const View& w,

@@ -8,6 +8,7 @@
 #include "kernels/cpu/isa/resize.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/checks.h"
+#include "kernels/op/cuda.h"
 #include "kernels/op/profile.h"
 
 namespace tw::kernels {
@@ -150,14 +151,17 @@ void resize_transpose_table(const View& first, const View& count, const View& we
 
 void resize_axis(const View& x, const View& first, const View& count, const View& weight, const View& y) {
   const OpTimer timer("resize_axis", x, y);
-  check_dense("resize", {"x", x});
-  check_dense("resize", {"y", y});
+  const Device device =
+      device_of("resize", {{"x", x}, {"first", first}, {"count", count}, {"weight", weight}, {"y", y}});
+  check_dense("resize", {"x", x}, device);
+  check_dense("resize", {"y", y}, device);
   check_table(first, count, weight);
   check((x.dtype == DType::f64) == (y.dtype == DType::f64), "resize", "x is ", dtype_name(x.dtype), ", y ",
         dtype_name(y.dtype));
   check(x.rank() == 3, "resize", "expected (outer, in, inner), found ", x.shape);
   const int64_t in = x.shape[1], inner = x.shape[2], out = weight.shape[0], taps = weight.shape[1];
   check_shape("resize", {"y", y}, {x.shape[0], out, inner});
+  if (device == Device::cuda) return cuda::call("tw_cuda_resize_axis", x, first, count, weight, y);
   const int32_t *f = first.data<int32_t>(), *c = count.data<int32_t>();
   for (int64_t o = 0; o < out; ++o)
     check(f[o] >= 0 && c[o] >= 0 && c[o] <= taps && f[o] + c[o] <= in, "resize", "the table reaches beyond ",

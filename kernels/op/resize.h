@@ -30,7 +30,8 @@ int64_t resize_transposed_taps(int64_t in, const View& first, const View& count)
 void resize_transpose_table(const View& first, const View& count, const View& weight, const View& first_out,
                             const View& count_out, const View& weight_out);
 
-// x (outer, in, inner), y (outer, out, inner): f32, f64 or bf16 each (f64 only with f64), contiguous.
+// x (outer, in, inner), y (outer, out, inner): f32, f64 or bf16 (on CUDA f16) each (f64 only with f64),
+// contiguous, on one device with the table, which on CUDA is not checked.
 void resize_axis(const View& x, const View& first, const View& count, const View& weight, const View& y);
 
 }  // namespace tw::kernels

@@ -9,6 +9,7 @@
 #include "kernels/op/attention.h"
 #include "kernels/op/conv2d.h"
 #include "kernels/op/conv3d.h"
+#include "kernels/op/conv_transpose2d.h"
 #include "kernels/op/cuda.h"
 #include "kernels/op/gemm.h"
 #include "kernels/op/pixel_sum.h"
@@ -243,6 +244,44 @@ TEST_P(CudaProducts, Conv3d) {
 }
 
 // q, k and v are parts of one tensor, and the last query may attend to nothing.
+TEST_P(CudaProducts, ConvTranspose2d) {
+  struct Case {
+    Shape x, w;
+    ConvTranspose2dParams params;
+  };
+  const Case cases[] = {
+      {{2, 5, 6, 24},
+       {4, 4, 24, 16},
+       {.stride_h = 2, .stride_w = 2, .pad_top = 1, .pad_bottom = 1, .pad_left = 1, .pad_right = 1}},
+      {{1, 4, 3, 5},
+       {3, 3, 5, 7},
+       {.stride_h = 2, .stride_w = 3, .pad_top = 1, .pad_right = 1, .output_pad_h = 1, .output_pad_w = 2}},
+      {{2, 4, 3, 8}, {1, 1, 8, 16}, {}}};
+  for (const Case& c : cases) {
+    const Shape shape = conv_transpose2d_output_shape(c.params, c.x, c.w);
+    const Tensor x = input(c.x, 1), w = input(c.w, 2), bias = input({c.w[3]}, 3), dy = input(shape, 4);
+    const auto run = [&](const auto& place, DType dtype, Device device) {
+      const auto memory = [&](int64_t bytes) { return Tensor::empty({bytes}, DType::u8); };
+      const Tensor px = place(x), pw = place(w), pbias = place(bias), pdy = place(dy);
+      const Tensor y = Tensor::zeros(shape, dtype, device), dx = Tensor::zeros(c.x, dtype, device),
+                   dw = Tensor::zeros(c.w, DType::f32, device);
+      conv_transpose2d_forward(c.params, px.view(), pw.view(), pbias.view(), y.view(),
+                               memory(conv_transpose2d_forward_workspace_bytes(c.params, c.x, c.w)).view());
+      conv_transpose2d_data_gradient(
+          c.params, pdy.view(), pw.view(), dx.view(),
+          memory(conv_transpose2d_data_gradient_workspace_bytes(c.params, c.x, c.w)).view());
+      conv_transpose2d_weight_gradient(
+          c.params, px.view(), pdy.view(), dw.view(),
+          memory(conv_transpose2d_weight_gradient_workspace_bytes(c.params, c.x, c.w)).view());
+      return std::vector<Tensor>{y, dx, dw};
+    };
+    const auto expected = run([](const Tensor& t) { return t; }, host_dtype(), Device::cpu);
+    const auto found = run([&](const Tensor& t) { return there(t); }, GetParam(), Device::cuda);
+    const char* names[] = {"y", "dx", "dw"};
+    for (size_t i = 0; i < expected.size(); ++i) expect_near(found[i], expected[i], names[i]);
+  }
+}
+
 TEST_P(CudaProducts, Attention) {
   for (const int64_t heads : {1, 4}) {
     const int64_t n = 2, t = 50, c = 64;

@@ -14,6 +14,7 @@
 #include "kernels/op/pad2d.h"
 #include "kernels/op/predict_x0.h"
 #include "kernels/op/residual_norm.h"
+#include "kernels/op/resize.h"
 #include "kernels/op/square_sum.h"
 #include "kernels/op/sum.h"
 #include "tensor/transfer.h"
@@ -178,6 +179,21 @@ TEST_P(CudaTrainingOps, MseLoss) {
     mse_backward(a.view(), b.view(), dy.view(), da.view());
     return std::vector<Tensor>{y, da};
   });
+}
+
+TEST_P(CudaTrainingOps, Resize) {
+  for (const ResizeMode mode : {ResizeMode::nearest, ResizeMode::bilinear, ResizeMode::bicubic})
+    for (const auto& [in, out] : {std::pair<int64_t, int64_t>{9, 14}, {14, 5}, {7, 7}})
+      compare([&](const Place& place) {
+        const ResizeAxis axis{.mode = mode, .in = in, .out = out, .antialias = true};
+        const Tensor first = Tensor::empty({out}, DType::i32), count = Tensor::empty({out}, DType::i32),
+                     weight = Tensor::empty({out, resize_taps(axis)}, DType::f64);
+        resize_table(axis, first.view(), count.view(), weight.view());
+        const Tensor x = place(input({3, in, 33}, 1)), y = place.empty({3, out, 33});
+        const Tensor f = place.exact(first), c = place.exact(count), w = place.exact(weight);
+        resize_axis(x.view(), f.view(), c.view(), w.view(), y.view());
+        return std::vector<Tensor>{y};
+      });
 }
 
 TEST_P(CudaTrainingOps, Embedding) {
