@@ -49,20 +49,22 @@ Optimiser::Report Optimiser::step(double learning_rate, double gradient_scale, E
         .step = ++steps_,
         .grad_scale = gradient_scale * (clip ? settings_.clip_norm / (report.gradient_norm + 1e-6) : 1),
         .ema_decay = ema ? ema->next_decay() : -1};
+    std::vector<kernels::AdamTensors> tensors;
     for (size_t i = 0; i < slots_.size(); ++i) {
       Slot& slot = slots_[i];
       const Tensor& gradient = slot.parameter.grad();
       if (!gradient.defined()) continue;
       Tensor& value = slot.parameter.mutable_value();
-      kernels::adam_step(params, {.parameter = value.view(),
-                                  .gradient = gradient.view(),
-                                  .m = slot.exp_avg.view(),
-                                  .v = slot.exp_avg_sq.view(),
-                                  .ema = ema ? ema->average(i).view() : View(),
-                                  .bf16_copy = View()});
+      tensors.push_back({.parameter = value.view(),
+                         .gradient = gradient.view(),
+                         .m = slot.exp_avg.view(),
+                         .v = slot.exp_avg_sq.view(),
+                         .ema = ema ? ema->average(i).view() : View(),
+                         .bf16_copy = View()});
       value.bump_version();
       if (ema) Tensor(ema->average(i)).bump_version();
     }
+    kernels::adam_step(params, tensors);
     if (ema) ema->count_update();
   }
   for (Slot& slot : slots_) slot.parameter.clear_grad();

@@ -1,8 +1,9 @@
 // Adam and AdamW with the average of the weights, in one pass over memory: the arithmetic of
-// kernels/cpu/isa/adam.cpp, in its order, one thread an element.
+// kernels/cpu/isa/adam.cpp, in its order; some 60 tensors a launch.
 #include <cmath>
 
 #include "kernels/cuda/element.h"
+#include "kernels/cuda/tensor_list.h"
 #include "kernels/op/adam.h"
 
 namespace tw::cuda {
@@ -28,42 +29,61 @@ struct Coefficients {
 
 // R: of the parameter; G: of the gradient in memory.
 template <class R, class G>
-__global__ void step_kernel(Coefficients<R> c, int64_t n, R* parameter,
-                            const typename Element<G>::Memory* gradient, R* first, R* second, R* ema,
-                            __nv_bfloat16* copy) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
-    R p = parameter[i];
-    const R g = fma(c.l2, p, static_cast<R>(Element<G>::load(gradient[i])) * c.grad_scale);
+struct Slot {
+  int64_t n;
+  R *parameter, *first, *second, *ema;
+  const typename Element<G>::Memory* gradient;
+  __nv_bfloat16* copy;
+};
+
+template <class R, class G>
+__global__ void step_kernel(Coefficients<R> c, TensorList<Slot<R, G>> list) {
+  for_my_elements(list, [&](const Slot<R, G>& t, int64_t i) {
+    R p = t.parameter[i];
+    const R g = fma(c.l2, p, static_cast<R>(Element<G>::load(t.gradient[i])) * c.grad_scale);
     p *= c.decay;
-    const R m = fma(c.one_minus_beta1, g - first[i], first[i]);
-    const R v = fma(c.one_minus_beta2 * g, g, c.beta2 * second[i]);
+    const R m = fma(c.one_minus_beta1, g - t.first[i], t.first[i]);
+    const R v = fma(c.one_minus_beta2 * g, g, c.beta2 * t.second[i]);
     p = fma(-c.step_size, m / fma(sqrt(v), c.root_correction, c.eps), p);
-    parameter[i] = p, first[i] = m, second[i] = v;
-    if (ema) ema[i] = fma(c.ema_weight, p - ema[i], ema[i]);
-    if (copy) copy[i] = __float2bfloat16_rn(static_cast<float>(p));
-  }
+    t.parameter[i] = p, t.first[i] = m, t.second[i] = v;
+    if (t.ema) t.ema[i] = fma(c.ema_weight, p - t.ema[i], t.ema[i]);
+    if (t.copy) t.copy[i] = __float2bfloat16_rn(static_cast<float>(p));
+  });
 }
 
-template <class R>
-const char* run(const kernels::AdamParams& params, const kernels::AdamTensors& t) {
-  return for_float("adam_step", t.gradient.dtype, [&]<class G>(G) {
-    const int64_t n = t.parameter.numel();
-    launch(step_kernel<R, G>, blocks_for(n), threads, Coefficients<R>(params), n,
-           static_cast<R*>(t.parameter.pointer),
-           static_cast<const typename Element<G>::Memory*>(t.gradient.pointer), static_cast<R*>(t.m.pointer),
-           static_cast<R*>(t.v.pointer), static_cast<R*>(t.ema.pointer),
-           static_cast<__nv_bfloat16*>(t.bf16_copy.pointer));
+// Those of `tensors` whose parameter is R and whose gradient is G.
+template <class R, class G>
+const char* run(const Coefficients<R>& c, const kernels::AdamTensors* tensors, int64_t count) {
+  using List = TensorList<Slot<R, G>>;
+  List list;
+  const auto flush = [&]() -> const char* {
+    if (list.blocks() > 0) launch(step_kernel<R, G>, list.blocks(), threads, c, list);
+    list = List();
     return launched("adam_step");
-  });
+  };
+  for (int64_t k = 0; k < count; ++k) {
+    const kernels::AdamTensors& t = tensors[k];
+    if (t.parameter.dtype != dtype_of<R>::value || t.gradient.dtype != dtype_of<G>::value) continue;
+    if (t.parameter.numel() == 0) continue;
+    list.add({t.parameter.numel(), static_cast<R*>(t.parameter.pointer), static_cast<R*>(t.m.pointer),
+              static_cast<R*>(t.v.pointer), static_cast<R*>(t.ema.pointer),
+              static_cast<const typename Element<G>::Memory*>(t.gradient.pointer),
+              static_cast<__nv_bfloat16*>(t.bf16_copy.pointer)});
+    if (list.full())
+      if (const char* failed = flush()) return failed;
+  }
+  return flush();
 }
 
 }  // namespace
 
-TW_CUDA_EXPORT tw_cuda_adam_step(const kernels::AdamParams* params, const kernels::AdamTensors* tensors) {
-  if (tensors->parameter.numel() == 0) return nullptr;
-  return tensors->parameter.dtype == DType::f64 ? run<double>(*params, *tensors)
-                                                : run<float>(*params, *tensors);
+TW_CUDA_EXPORT tw_cuda_adam_step(const kernels::AdamParams* params,
+                                 const kernels::AdamTensors* const* tensors, const int64_t* count) {
+  const Coefficients<float> c(*params);
+  if (const char* failed = run<float, float>(c, *tensors, *count)) return failed;
+  if (const char* failed = run<float, bf16>(c, *tensors, *count)) return failed;
+  if (const char* failed = run<float, f16>(c, *tensors, *count)) return failed;
+  return run<double, double>(Coefficients<double>(*params), *tensors, *count);
 }
 
 }  // namespace tw::cuda

@@ -1,26 +1,29 @@
-// The sum of squares of several tensors as one number: a double for each chunk of each tensor, the threads of
-// a block in f32 (f64) and then in f64; one block adds the chunks in order. The host waits for the result.
+// The sum of squares of several tensors as one number: some 190 tensors a launch give a double for each of
+// their chunks, a thread's in f32 (f64) and then in f64; one block adds them in order. The host waits.
 #include "kernels/cuda/block_sum.h"
 #include "kernels/cuda/element.h"
 #include "kernels/cuda/scratch.h"
+#include "kernels/cuda/tensor_list.h"
 #include "tensor/view.h"
 
 namespace tw::cuda {
 namespace {
 
-constexpr int64_t chunk = 4096;
-
-int64_t chunks_of(const View& x) { return (x.numel() + chunk - 1) / chunk; }
-
 template <class T>
-__global__ void square_chunks(const typename Element<T>::Memory* x, int64_t n, double* partial) {
+struct Squared {
+  int64_t n;
+  const typename Element<T>::Memory* x;
+};
+
+// partial: a number a block.
+template <class T>
+__global__ void square_chunks(TensorList<Squared<T>> list, double* partial) {
   using V = typename Element<T>::Value;
-  const int64_t begin = blockIdx.x * chunk, end = begin + chunk < n ? begin + chunk : n;
   V sum = 0;
-  for (int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
-    const V value = Element<T>::load(x[i]);
+  for_my_elements(list, [&](const Squared<T>& t, int64_t i) {
+    const V value = Element<T>::load(t.x[i]);
     sum += value * value;
-  }
+  });
   const double total = over_block<Plus<double>>(static_cast<double>(sum), 0.0);
   if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }
@@ -36,19 +39,22 @@ __global__ void add_partial(const double* partial, int64_t n, double* result) {
 
 TW_CUDA_EXPORT tw_cuda_square_sum(const View* const* tensors, const int64_t* count, double* const* result) {
   return caught([&] {
-    int64_t chunks = 0, at = 0;
-    for (int64_t k = 0; k < *count; ++k) chunks += chunks_of((*tensors)[k]);
+    int64_t chunks = 0;
+    for (int64_t k = 0; k < *count; ++k) chunks += ((*tensors)[k].numel() + list_chunk - 1) / list_chunk;
     const Scratch memory("square_sum", static_cast<size_t>(chunks + 1) * sizeof(double));
-    double* partial = static_cast<double*>(memory.get());
-    for (int64_t k = 0; k < *count; ++k) {
-      const View& x = (*tensors)[k];
-      if (x.numel() == 0) continue;
-      require(for_float("square_sum", x.dtype, [&]<class T>(T) {
-        launch(square_chunks<T>, static_cast<unsigned>(chunks_of(x)), threads,
-               static_cast<const typename Element<T>::Memory*>(x.pointer), x.numel(), partial + at);
+    double *partial = static_cast<double*>(memory.get()), *next = partial;
+    // Runs of tensors of one type, as many a launch as its table holds.
+    for (int64_t k = 0; k < *count;) {
+      const DType dtype = (*tensors)[k].dtype;
+      require(for_float("square_sum", dtype, [&]<class T>(T) {
+        TensorList<Squared<T>> list;
+        for (; k < *count && (*tensors)[k].dtype == dtype && !list.full(); ++k)
+          list.add({(*tensors)[k].numel(),
+                    static_cast<const typename Element<T>::Memory*>((*tensors)[k].pointer)});
+        if (list.blocks() > 0) launch(square_chunks<T>, list.blocks(), threads, list, next);
+        next += list.blocks();
         return launched("square_sum");
       }));
-      at += chunks_of(x);
     }
     launch(add_partial, 1, 1024, partial, chunks, partial + chunks);
     require(launched("add_partial"));

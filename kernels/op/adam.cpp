@@ -9,9 +9,10 @@
 
 namespace tw::kernels {
 
-void adam_step(const AdamParams& params, const AdamTensors& tensors) {
-  const OpTimer timer("adam_step", tensors.parameter, tensors.gradient, tensors.m, tensors.v, tensors.ema,
-                      tensors.bf16_copy);
+namespace {
+
+// The device of the tensors.
+Device check_arguments(const AdamParams& params, const AdamTensors& tensors) {
   const char* op = "adam_step";
   check(params.step >= 1, op, "step counts from 1, found ", params.step);
   check(params.beta1 >= 0 && params.beta1 < 1 && params.beta2 >= 0 && params.beta2 < 1, op,
@@ -41,9 +42,28 @@ void adam_step(const AdamParams& params, const AdamTensors& tensors) {
     check_shape(op, {"bf16_copy", tensors.bf16_copy}, p.shape);
     check_dtype(op, {"bf16_copy", tensors.bf16_copy}, DType::bf16);
   }
-  if (device == Device::cuda) return cuda::call("tw_cuda_adam_step", params, tensors);
+  return device;
+}
+
+}  // namespace
+
+void adam_step(const AdamParams& params, std::span<const AdamTensors> all) {
+  bool on_device = false;
+  for (const AdamTensors& tensors : all) {
+    on_device = check_arguments(params, tensors) == Device::cuda;
+    device_of("adam_step", {{"the first parameter", all[0].parameter}, {"parameter", tensors.parameter}});
+  }
+  if (on_device) {
+    const OpTimer timer("adam_step", all[0].parameter);
+    return cuda::call("tw_cuda_adam_step", params, all.data(), static_cast<int64_t>(all.size()));
+  }
   const auto run = active<AdamKernels>().run;
-  parallel_for(p.numel(), 8192, [&](int64_t begin, int64_t end) { run(params, tensors, begin, end); });
+  for (const AdamTensors& tensors : all) {
+    const OpTimer timer("adam_step", tensors.parameter, tensors.gradient, tensors.m, tensors.v, tensors.ema,
+                        tensors.bf16_copy);
+    parallel_for(tensors.parameter.numel(), 8192,
+                 [&](int64_t begin, int64_t end) { run(params, tensors, begin, end); });
+  }
 }
 
 }  // namespace tw::kernels

@@ -8,6 +8,8 @@
 // The same arithmetic as torch.optim.Adam and AdamW.
 #pragma once
 
+#include <span>
+
 #include "tensor/view.h"
 
 namespace tw::kernels {
@@ -30,7 +32,11 @@ struct AdamTensors {
   View bf16_copy;  // may be absent: the new parameter rounded to bf16, for mixed-precision forward passes
 };
 
-// Throws Error when shapes, dtypes or hyper-parameters are out of range.
-void adam_step(const AdamParams& params, const AdamTensors& tensors);
+// Every parameter of a network; on CUDA in a few launches. Throws Error when shapes, dtypes or
+// hyper-parameters are out of range, or the tensors on two devices; then nothing has been changed.
+void adam_step(const AdamParams& params, std::span<const AdamTensors> tensors);
+inline void adam_step(const AdamParams& params, const AdamTensors& tensors) {
+  adam_step(params, std::span(&tensors, 1));
+}
 
 }  // namespace tw::kernels

@@ -141,6 +141,26 @@ TEST_P(CudaTrainingOps, Adam) {
     });
 }
 
+// More than a launch's table holds, of many sizes; what lies behind each stays as it is.
+TEST_P(CudaTrainingOps, AdamOfManyTensors) {
+  compare([&](const Place& place) {
+    const DType real = statistics();
+    std::vector<Tensor> parameters, kept;
+    std::vector<AdamTensors> all;
+    for (int64_t k = 0; k < 150; ++k) {
+      const int64_t n = k * k * k % 5003;
+      const Tensor p = place.exact(random_tensor({n + 3}, real, static_cast<unsigned>(k))),
+                   gradient = place(input({n}, static_cast<unsigned>(k + 200))), m = place.empty({n}, real),
+                   v = place.empty({n}, real), ema = place.empty({n}, real);
+      all.push_back({p.slice(0, 0, n).view(), gradient.view(), m.view(), v.view(), ema.view(), {}});
+      parameters.push_back(p);
+      kept.insert(kept.end(), {gradient, m, v, ema});
+    }
+    adam_step({.ema_decay = 0.9}, all);
+    return parameters;
+  });
+}
+
 TEST_P(CudaTrainingOps, Sums) {
   struct Case {
     Shape x, y;
@@ -163,7 +183,8 @@ TEST_P(CudaTrainingOps, SquareSum) {
   compare([&](const Place& place) {
     const Tensor a = place(input({70'001}, 1)), b = place(input({5}, 2)), c = place(input({0}, 3));
     const Tensor memory = Tensor::empty({square_sum_workspace_bytes(70'001)}, DType::u8);
-    const View all[] = {a.view(), c.view(), b.view()};
+    std::vector<View> all{a.view(), c.view()};
+    for (int i = 0; i < 400; ++i) all.push_back(b.view());
     return std::vector<Tensor>{Tensor::from(
         std::vector<double>{square_sum(b.view(), memory.view()), square_sum(all, memory.view()) / 1e4})};
   });
