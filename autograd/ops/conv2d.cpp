@@ -74,25 +74,30 @@ bool PackedWeights::Slot::holds(const kernels::Conv2dParams& wanted, const Tenso
 
 const Tensor& PackedWeights::get(const kernels::Conv2dProblem& problem, const Tensor& w,
                                  kernels::Conv2dPass pass) {
-  Slot& slot = slots_[pass == kernels::Conv2dPass::forward ? 0 : 1];
-  const kernels::Conv2dImplementation& reader = kernels::conv2d_implementation(problem, pass);
-  if (slot.holds(problem.params, w) && slot.reader == &reader) return slot.packed;
+  const bool on_cuda = problem.device == Device::cuda;
+  Slot& slot = slots_[pass == kernels::Conv2dPass::forward || on_cuda ? 0 : 1];
+  const kernels::Conv2dImplementation* reader =
+      on_cuda ? nullptr : &kernels::conv2d_implementation(problem, pass);
+  if (slot.holds(problem.params, w) && slot.reader == reader && slot.dtype == problem.dtype)
+    return slot.packed;
   check(!w.storage()->discarded(), "conv2d", "the weight ", w.shape(),
         " was given back after it had been packed for another use");
-  AllocatorScope scope(system_allocator());  // it lives as long as its layer
-  slot = {Tensor::empty({reader.packed_bytes(problem)}, DType::u8),
+  AllocatorScope scope(lasting_allocator(problem.device));  // it lives as long as its layer
+  slot = {Tensor::empty({kernels::conv2d_packed_bytes(problem, pass)}, DType::u8, problem.device),
           w.storage(),
           w.offset(),
           w.shape(),
           w.version(),
           problem.params,
-          &reader,
+          problem.dtype,
+          reader,
           kernels::active_isa()};
   kernels::conv2d_pack_weights(problem, w.view(), pass, slot.packed.view());
   const auto replaces = [&](const Slot& other) {  // an implementation that packs nothing reads w itself
     return other.holds(problem.params, w) && other.packed.numel() > 0;
   };
-  const bool complete = replaces(slots_[0]) && (use_ == WeightUse::sampling || replaces(slots_[1]));
+  const bool complete =
+      replaces(slots_[0]) && (use_ == WeightUse::sampling || on_cuda || replaces(slots_[1]));
   if (use_ != WeightUse::any && complete) w.storage()->discard();
   return slot.packed;
 }
@@ -112,8 +117,7 @@ Var convolution(const char* op, const ConvolutionShapes& shapes, const Var& x, c
       terms.residual.defined() ? terms.residual.value().contiguous().reshape(y_shape) : Tensor();
   const std::vector<Var> inputs{x, w, terms.bias, terms.temb, terms.residual};
   kernels::Conv2dProblem problem{params, shapes.x, shapes.w, x.dtype(), terms.temb.defined(), input.device()};
-  const bool cached =
-      cache && input.device() == Device::cpu && x.dtype() != DType::f64 && !wants_gradient({w});
+  const bool cached = cache && x.dtype() != DType::f64 && !wants_gradient({w});
   {
     const Tensor packed = cached ? cache->get(problem, weight4, kernels::Conv2dPass::forward) : Tensor();
     const Tensor scratch =

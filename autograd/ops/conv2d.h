@@ -37,11 +37,12 @@ class PackedWeights {
     Shape shape;
     uint64_t version = 0;
     kernels::Conv2dParams params;
-    const kernels::Conv2dImplementation* reader = nullptr;
+    DType dtype = DType::f32;                               // of the activations
+    const kernels::Conv2dImplementation* reader = nullptr;  // on the CPU
     kernels::Isa isa = kernels::Isa::portable;
     bool holds(const kernels::Conv2dParams& wanted, const Tensor& w) const;
   };
-  Slot slots_[2];
+  Slot slots_[2];  // forward, data gradient; on CUDA the first serves both
   WeightUse use_ = WeightUse::any;
 };
 

@@ -181,6 +181,7 @@ Json steps(const Job& job) {
   } else {
     network.freeze();
     network.to(job.dtype);
+    network.keep_only_packed(job.mode == "sample" ? WeightUse::sampling : WeightUse::guided_sampling);
     network.evaluate();
   }
   if (job.device == Device::cuda) cuda_reset_peak();

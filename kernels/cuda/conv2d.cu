@@ -17,15 +17,23 @@ cudnn::Window window_of(const kernels::Conv2dParams& p) {
 }  // namespace
 
 TW_CUDA_EXPORT tw_cuda_conv2d_forward(const kernels::Conv2dParams* params, const View* x, const View* w,
-                                      const kernels::Conv2dEpilogue* terms, const View* y) {
+                                      const kernels::Conv2dEpilogue* terms, const View* y,
+                                      const View* packed) {
   return caught([&] {
-    convolve("conv2d_forward", window_of(*params), *x, *w, {terms->bias, terms->temb, terms->residual}, *y);
+    convolve("conv2d_forward", window_of(*params), *x, *w, {terms->bias, terms->temb, terms->residual}, *y,
+             *packed);
   });
 }
 
 TW_CUDA_EXPORT tw_cuda_conv2d_data_gradient(const kernels::Conv2dParams* params, const View* dy,
-                                            const View* w, const View* dx) {
-  return caught([&] { convolve_data_gradient("conv2d_data_gradient", window_of(*params), *dy, *w, *dx); });
+                                            const View* w, const View* dx, const View* packed) {
+  return caught(
+      [&] { convolve_data_gradient("conv2d_data_gradient", window_of(*params), *dy, *w, *dx, *packed); });
+}
+
+TW_CUDA_EXPORT tw_cuda_conv2d_pack(const View* w, const int* dtype, const View* packed) {
+  return caught(
+      [&] { turn_weights("conv2d_pack_weights", *w, static_cast<DType>(*dtype), packed->pointer); });
 }
 
 TW_CUDA_EXPORT tw_cuda_conv2d_weight_gradient(const kernels::Conv2dParams* params, const View* x,

@@ -107,13 +107,6 @@ Shape turned_shape(const Shape& w) {
   return turned;
 }
 
-void turn_weights(const char* op, const View& w, DType to, void* turned) {
-  const int64_t co = w.shape.back(), rows = w.numel() / co;
-  require(for_float(op, w.dtype, [&]<class From>(From) {
-    return for_float(op, to, [&]<class To>(To) { return transpose<From, To>(w.pointer, rows, co, turned); });
-  }));
-}
-
 // y = sum + bias(c) + temb(n, c) + residual.
 template <class T>
 __global__ void add_terms(const typename Element<T>::Memory* sum, int64_t n, int64_t of_sample, int64_t c,
@@ -220,10 +213,31 @@ void add_the_terms(const void* sum, const ConvolutionTerms& terms, const View& y
   }));
 }
 
+// Turned weights: the caller's, or made in scratch memory.
+class Turned {
+ public:
+  Turned(const char* op, const View& w, DType dtype, const View& given)
+      : memory_(op, given ? 0 : bytes_of(w.shape, dtype)), pointer_(given ? given.pointer : memory_.get()) {
+    if (!given) turn_weights(op, w, dtype, pointer_);
+  }
+  void* get() const { return pointer_; }
+
+ private:
+  Scratch memory_;
+  void* pointer_;
+};
+
 }  // namespace
 
+void turn_weights(const char* op, const View& w, DType to, void* turned) {
+  const int64_t co = w.shape.back(), rows = w.numel() / co;
+  require(for_float(op, w.dtype, [&]<class From>(From) {
+    return for_float(op, to, [&]<class To>(To) { return transpose<From, To>(w.pointer, rows, co, turned); });
+  }));
+}
+
 void convolve(const char* op, const Window& window, const View& x, const View& w,
-              const ConvolutionTerms& terms, const View& y) {
+              const ConvolutionTerms& terms, const View& y, const View& turned) {
   if (y.numel() == 0) return;
   if (pointwise(window, w)) {
     // The product adds the bias and a residual of y's type; a time embedding is added by itself.
@@ -237,8 +251,7 @@ void convolve(const char* op, const Window& window, const View& x, const View& w
   }
   const Padded map(op, window, x);
   map.fill_from(op, x);
-  const Scratch weights(op, bytes_of(w.shape, x.dtype));
-  turn_weights(op, w, x.dtype, weights.get());
+  const Turned weights(op, w, x.dtype, turned);
   Problem problem{Pass::forward, map.window, x.dtype, map.view.shape, turned_shape(w.shape), y.shape};
   const auto broadcast = [&](View term, int64_t samples) {  // (samples, 1, ..., c)
     term.shape = y.shape.with(0, samples);
@@ -261,13 +274,12 @@ void convolve(const char* op, const Window& window, const View& x, const View& w
 }
 
 void convolve_data_gradient(const char* op, const Window& window, const View& dy, const View& w,
-                            const View& dx) {
+                            const View& dx, const View& turned) {
   if (dx.numel() == 0) return;
   if (pointwise(window, w))
     return multiply_views({.transpose_b = true}, as_matrix(dy), as_matrix(w), {}, as_matrix(dx));
   const Padded map(op, window, dx);
-  const Scratch weights(op, bytes_of(w.shape, dy.dtype));
-  turn_weights(op, w, dy.dtype, weights.get());
+  const Turned weights(op, w, dy.dtype, turned);
   run_or_fail(op,
               {Pass::data_gradient, map.window, dy.dtype, map.view.shape, turned_shape(w.shape), dy.shape},
               {map.view.pointer, weights.get(), dy.pointer});

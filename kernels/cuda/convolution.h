@@ -19,9 +19,12 @@ struct ConvolutionTerms {
 
 // x (n, ..., ci), w (taps..., ci, co), y (n, ..., co), contiguous on the device. Each throws tw::Error.
 void convolve(const char* op, const cudnn::Window& window, const View& x, const View& w,
-              const ConvolutionTerms& terms, const View& y);
+              const ConvolutionTerms& terms, const View& y, const View& turned = {});
 void convolve_data_gradient(const char* op, const cudnn::Window& window, const View& dy, const View& w,
-                            const View& dx);
+                            const View& dx, const View& turned = {});
+// The weight as both read it, (co, taps..., ci) of dtype `to`, for callers that use it again: then w's shape
+// alone is read.
+void turn_weights(const char* op, const View& w, DType to, void* turned);
 // dw f32; db (f32, may be absent) is the sum of dy over its pixels.
 void convolve_weight_gradient(const char* op, const cudnn::Window& window, const View& x, const View& dy,
                               const View& dw, const View& db);

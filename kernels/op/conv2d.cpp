@@ -32,9 +32,9 @@ void check_gradient(const char* name, const View& gradient, const View& x) {
   check_dtype("conv2d", {name, gradient}, activation == DType::f64 ? DType::f64 : DType::f32);
 }
 
-void check_workspace(const char* name, const View& workspace, int64_t bytes) {
+void check_workspace(const char* name, const View& workspace, int64_t bytes, Device device = Device::cpu) {
   if (bytes == 0) return;
-  check(workspace.pointer && workspace.device == Device::cpu && workspace.is_contiguous() &&
+  check(workspace.pointer && workspace.device == device && workspace.is_contiguous() &&
             workspace.numel() * static_cast<int64_t>(dtype_size(workspace.dtype)) >= bytes,
         "conv2d", name, " must be contiguous and hold ", bytes, " bytes, found ", workspace.shape);
 }
@@ -55,6 +55,18 @@ Call prepare(const Conv2dImplementation& implementation, const Conv2dProblem& pr
   return {workspace.pointer,
           static_cast<std::byte*>(workspace.pointer) + implementation.packed_bytes(problem)};
 }
+
+// On CUDA the weights of all passes are packed alike, as cuDNN reads them: (co, kh, kw, ci) in the
+// activations' type. A convolution of one tap is a product with the weight as it is.
+int64_t packed_bytes_on_cuda(const Conv2dProblem& problem) {
+  const Conv2dParams& p = problem.params;
+  const bool product = problem.w[0] == 1 && problem.w[1] == 1 && p.stride_h == 1 && p.stride_w == 1 &&
+                       p.pad_top == 0 && p.pad_bottom == 0 && p.pad_left == 0 && p.pad_right == 0;
+  return product ? 0 : problem.w.numel() * static_cast<int64_t>(dtype_size(problem.dtype));
+}
+
+// Weights that are packed as 0 bytes are as good as none.
+View on_cuda(const View& packed) { return packed.numel() > 0 ? packed : View{}; }
 
 int64_t workspace_bytes(const Conv2dProblem& problem, Conv2dPass pass, bool packed) {
   if (problem.device == Device::cuda) return 0;
@@ -99,12 +111,18 @@ Shape conv2d_output_shape(const Conv2dParams& p, const Shape& x, const Shape& w)
 }
 
 int64_t conv2d_packed_bytes(const Conv2dProblem& problem, Conv2dPass pass) {
-  if (problem.device == Device::cuda) return 0;
+  if (problem.device == Device::cuda) return packed_bytes_on_cuda(problem);
   return conv2d_implementation(problem, pass).packed_bytes(problem);
 }
 
 void conv2d_pack_weights(const Conv2dProblem& problem, const View& w, Conv2dPass pass, const View& packed) {
   const OpTimer timer("conv2d_pack_weights", w, packed);
+  if (problem.device == Device::cuda) {
+    check_dense("conv2d", {"w", w}, Device::cuda);
+    check_workspace("packed", packed, packed_bytes_on_cuda(problem), Device::cuda);
+    if (packed.numel() > 0) cuda::call("tw_cuda_conv2d_pack", w, static_cast<int>(problem.dtype), packed);
+    return;
+  }
   check_dense("conv2d", {"w", w});
   check_shape("conv2d", {"w", w}, problem.w);
   const Conv2dImplementation& implementation = conv2d_implementation(problem, pass);
@@ -145,9 +163,8 @@ void conv2d_forward(const Conv2dParams& params, const View& x, const View& w, co
   OpTimer timer(
       "conv2d_forward", [&] { return conv2d_flops(params, x.shape, w.shape); }, x, w, terms.residual, y);
   if (device == Device::cuda) {
-    check(!packed, "conv2d", "weights are not packed on CUDA");
     timer.method("cuda");
-    return cuda::call("tw_cuda_conv2d_forward", params, x, w, terms, y);
+    return cuda::call("tw_cuda_conv2d_forward", params, x, w, terms, y, on_cuda(packed));
   }
   const Conv2dProblem problem{params, x.shape, w.shape, x.dtype, bool(terms.temb)};
   const Conv2dImplementation& implementation = conv2d_implementation(problem, Conv2dPass::forward);
@@ -167,9 +184,8 @@ void conv2d_data_gradient(const Conv2dParams& params, const View& dy, const View
   OpTimer timer(
       "conv2d_data_gradient", [&] { return conv2d_flops(params, dx.shape, w.shape); }, dy, w, dx);
   if (device == Device::cuda) {
-    check(!packed, "conv2d", "weights are not packed on CUDA");
     timer.method("cuda");
-    return cuda::call("tw_cuda_conv2d_data_gradient", params, dy, w, dx);
+    return cuda::call("tw_cuda_conv2d_data_gradient", params, dy, w, dx, on_cuda(packed));
   }
   const Conv2dProblem problem{params, dx.shape, w.shape, dy.dtype, false};
   const Conv2dImplementation& implementation = conv2d_implementation(problem, Conv2dPass::data_gradient);

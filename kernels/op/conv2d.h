@@ -41,7 +41,7 @@ struct Conv2dProblem {
   Shape x, w;
   DType dtype = DType::f32;  // of the activations
   bool temb = false;
-  Device device = Device::cpu;  // on CUDA nothing is packed, and the backend has its own scratch memory
+  Device device = Device::cpu;  // on CUDA the backend has its own scratch memory
 };
 
 // Weights in the order that the chosen implementation of a pass reads, for callers that use the same weights
@@ -57,7 +57,7 @@ int64_t conv2d_forward_workspace_bytes(const Conv2dProblem& problem, bool packed
 int64_t conv2d_data_gradient_workspace_bytes(const Conv2dProblem& problem, bool packed = false);
 int64_t conv2d_weight_gradient_workspace_bytes(const Conv2dProblem& problem);
 
-// All contiguous on one device; on CUDA f16 too, the workspace may be absent and `packed` must be. x and y:
+// All contiguous on one device; on CUDA f16 too, and the workspace may be absent. x and y:
 // one dtype of f32, bf16, f64. With f32 or bf16 the weight and the terms are f32 or bf16 each; with f64 all
 // are f64. Sums are f32 (f64 with f64) in an order that depends on kernel, channels and map alone. y may be
 // the residual; it must not overlap x. The workspace is u8.
