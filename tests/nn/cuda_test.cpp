@@ -121,6 +121,29 @@ TEST_P(CudaUNet, TrainingStepsAgreeWithTheCpu) {
   for (size_t i = 0; i < found.size(); ++i) EXPECT_LE(max_error(found[i], expected[i]), 1e-4) << i;
 }
 
+// Activations in bf16, with f32 weights and, as in sampling, with bf16 weights.
+TEST_P(CudaUNet, Bf16AgreesWithTheCpu) {
+  for (const DType weights : {DType::f32, DType::bf16}) {
+    std::vector<Tensor> results[2];
+    for (const Device device : {Device::cpu, Device::cuda}) {
+      const auto network = network_on(device, config());
+      network->set_activation_dtype(DType::bf16);
+      network->to(weights);
+      network->freeze(weights == DType::bf16);
+      const Var x = Var::leaf(to_device(x_, device));
+      const Var y = network->forward(x, t_, labels());
+      backward(y, to_device(random_tensor(y.shape(), DType::f32, 5), device));
+      auto& all = results[device == Device::cuda];
+      all = {y.value(), x.grad()};
+      for (const Parameter& p : network->parameters())
+        if (p.value.grad().defined()) all.push_back(p.value.grad());
+    }
+    ASSERT_EQ(results[1].size(), results[0].size());
+    for (size_t i = 0; i < results[0].size(); ++i)
+      EXPECT_LE(max_error(results[1][i], results[0][i]), 3e-2) << i << " " << results[0][i].shape();
+  }
+}
+
 TEST_P(CudaUNet, SavesAndLoadsFromAndToTheDevice) {
   const auto folder =
       std::filesystem::path(testing::TempDir()) / (std::string("cuda_unet_") + GetParam().name);
