@@ -1,9 +1,8 @@
 // Group normalisation (+ scale and shift) (+ SiLU), channels last: the three passes of the CPU kernel (sums
 // of chunks of pixels, reduction of a sample, application), with its sums and their order within a chunk's
-// rows excepted. A chunk is a block of threads, so that a group is split over many blocks; no atomics.
-#include "kernels/cpu/isa/group_norm_silu.h"
-#include "kernels/cuda/element.h"
-#include "kernels/math/group_norm.h"
+// rows excepted. A chunk is a block of threads, so that a group is split over many blocks; no atomics. The
+// forward pass of a small map is one launch (group_norm_slab.h).
+#include "kernels/cuda/group_norm_slab.h"
 
 namespace tw::cuda {
 namespace {
@@ -17,11 +16,6 @@ struct Part {
   int64_t first, c;
 };
 
-template <class T>
-using MemoryOf = typename Element<T>::Memory;
-template <class T>
-using Real = typename Element<T>::Value;
-
 template <class R>
 __device__ R* partial(const Job& job, int64_t sample, int64_t chunk) {
   return static_cast<R*>(job.partial) + (sample * job.chunks + chunk) * 2 * job.c;
@@ -31,14 +25,7 @@ __device__ R* coefficients(const Job& job, int64_t sample) {
   return static_cast<R*>(job.coefficients) + sample * 4 * job.c;
 }
 
-// Element i of an optional parameter.
-__device__ double parameter(const View& view, int64_t i, double absent) {
-  if (!view.pointer) return absent;
-  if (view.dtype == DType::f64) return static_cast<const double*>(view.pointer)[i];
-  if (view.dtype == DType::bf16) return __bfloat162float(static_cast<const __nv_bfloat16*>(view.pointer)[i]);
-  if (view.dtype == DType::f16) return __half2float(static_cast<const __half*>(view.pointer)[i]);
-  return static_cast<const float*>(view.pointer)[i];
-}
+// To element i of an optional gradient.
 __device__ void set(const View& view, int64_t i, double value) {
   if (view.dtype == DType::f64)
     static_cast<double*>(view.pointer)[i] = value;
@@ -296,6 +283,11 @@ void for_parts(const Job& job, F f) {
 
 template <class T, bool with_silu>
 void forward(const Job& job) {
+  if (const int64_t width = slab::channels(job); width > 0) {
+    const dim3 grid(static_cast<unsigned>((job.c + width - 1) / width), static_cast<unsigned>(job.n));
+    launch(slab::forward<T, with_silu>, grid, slab::block_threads, job, static_cast<int>(width));
+    return;
+  }
   const auto n = static_cast<unsigned>(job.n), chunks = static_cast<unsigned>(job.chunks);
   for_parts(
       job, [&](const Part& part, unsigned) { launch(forward_sums<T>, dim3(chunks, n), threads, job, part); });

@@ -182,10 +182,12 @@ TEST_P(CudaOps, GroupNormSilu) {
     int64_t groups, rest;  // `rest` of the channels lie in a map of their own
     bool silu, adaptive;
   };
-  const Case cases[] = {{{2, 8, 8, 64}, 32, 0, true, false},
-                        {{1, 5, 7, 48}, 6, 16, true, true},
-                        {{3, 1, 1, 32}, 32, 0, false, true},
-                        {{2, 33, 17, 320}, 32, 128, true, false}};
+  const Case cases[] = {
+      {{2, 8, 8, 64}, 32, 0, true, false},   {{1, 5, 7, 48}, 6, 16, true, true},
+      {{3, 1, 1, 32}, 32, 0, false, true},   {{2, 33, 17, 320}, 32, 128, true, false},
+      {{2, 40, 30, 64}, 16, 24, true, true},  // too large for one launch
+      {{1, 9, 4, 40}, 8, 12, false, false},   // groups in both maps, a slab that is cut short
+      {{2, 3, 5, 192}, 2, 0, true, false}};   // groups wider than a slab
   for (const Case& c : cases) {
     const int64_t channels = c.x.back(), first = channels - c.rest, n = c.x[0];
     const GroupNormParams params{c.groups, 1e-5, c.silu};
