@@ -1,7 +1,7 @@
 // Group normalisation (+ scale and shift) (+ SiLU), channels last: the three passes of the CPU kernel (sums
 // of chunks of pixels, reduction of a sample, application), with its sums and their order within a chunk's
-// rows excepted. A chunk is a block of threads, so that a group is split over many blocks; no atomics. The
-// forward pass of a small map is one launch (group_norm_slab.h).
+// rows excepted. A chunk is a block of threads, so that a group is split over many blocks; no atomics. A
+// pass over a small map is one launch (group_norm_slab.h).
 #include "kernels/cuda/group_norm_slab.h"
 
 namespace tw::cuda {
@@ -23,18 +23,6 @@ __device__ R* partial(const Job& job, int64_t sample, int64_t chunk) {
 template <class R>
 __device__ R* coefficients(const Job& job, int64_t sample) {
   return static_cast<R*>(job.coefficients) + sample * 4 * job.c;
-}
-
-// To element i of an optional gradient.
-__device__ void set(const View& view, int64_t i, double value) {
-  if (view.dtype == DType::f64)
-    static_cast<double*>(view.pointer)[i] = value;
-  else if (view.dtype == DType::bf16)
-    static_cast<__nv_bfloat16*>(view.pointer)[i] = __float2bfloat16_rn(static_cast<float>(value));
-  else if (view.dtype == DType::f16)
-    static_cast<__half*>(view.pointer)[i] = __float2half_rn(static_cast<float>(value));
-  else
-    static_cast<float*>(view.pointer)[i] = static_cast<float>(value);
 }
 
 // The block's threads as rows of pixels by columns of channels.
@@ -299,6 +287,11 @@ void forward(const Job& job) {
 
 template <class T, bool with_silu>
 void backward(const Job& job) {
+  if (const int64_t width = slab::channels(job); width > 0) {
+    const dim3 grid(static_cast<unsigned>((job.c + width - 1) / width), static_cast<unsigned>(job.n));
+    launch(slab::backward<T, with_silu>, grid, slab::block_threads, job, static_cast<int>(width));
+    return;
+  }
   const auto n = static_cast<unsigned>(job.n), chunks = static_cast<unsigned>(job.chunks);
   launch(backward_prepare<T>, n, threads, job);
   for_parts(job, [&](const Part& part, unsigned) {

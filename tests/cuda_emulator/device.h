@@ -10,6 +10,8 @@
 
 #undef __shared__
 #define __shared__ static
+#undef __launch_bounds__
+#define __launch_bounds__(...)
 
 #define threadIdx (::emulator::current().thread)
 #define blockIdx (::emulator::current().block)

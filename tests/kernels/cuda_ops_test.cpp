@@ -232,6 +232,36 @@ TEST_P(CudaOps, GroupNormSilu) {
   }
 }
 
+// What is not wanted changes nothing else, and dx may lie where dy lay.
+TEST_P(CudaOps, SomeGradientsOfGroupNorm) {
+  for (const Shape& shape : {Shape{2, 7, 5, 48}, Shape{1, 33, 32, 64}}) {
+    const int64_t channels = shape.back();
+    const GroupNormParams params{channels / 4, 1e-5, true};
+    const DType statistics = GetParam() == DType::f64 ? DType::f64 : DType::f32;
+    const auto zeros = [&](const Shape& of, DType dtype) {
+      return to_device(Tensor::zeros(of, dtype), Device::cuda);
+    };
+    const Tensor x = device(host(shape, 1)), dy = device(host(shape, 2)),
+                 gamma = device(host({channels}, 3, 1));
+    const GroupNormInputs in{x.view(), gamma.view(), {}, {}, {}};
+    const Tensor mean = zeros({shape[0], params.groups}, statistics),
+                 rstd = zeros({shape[0], params.groups}, statistics);
+    const Tensor memory = zeros({group_norm_silu_workspace_bytes(params, shape, GetParam())}, DType::u8);
+    const Tensor dx = zeros(shape, GetParam()), dgamma = zeros({channels}, statistics),
+                 dbeta = zeros({channels}, statistics), only_dgamma = zeros({channels}, statistics);
+    group_norm_silu_forward(params, in, dx.view(), mean.view(), rstd.view(), memory.view());
+    const auto backward = [&](const GroupNormGradients& gradients) {
+      group_norm_silu_backward(params, in, mean.view(), rstd.view(), dy.view(), gradients, memory.view());
+    };
+    backward({dx.view(), dgamma.view(), dbeta.view(), {}, {}});
+    backward({{}, only_dgamma.view(), {}, {}, {}});
+    backward({dy.view(), {}, {}, {}, {}});
+    const auto on_host = [](const Tensor& t) { return to_device(t, Device::cpu).to(DType::f64).to_vector(); };
+    EXPECT_EQ(on_host(only_dgamma), on_host(dgamma)) << shape;
+    EXPECT_EQ(on_host(dy), on_host(dx)) << shape;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, CudaOps, testing::Values(DType::f32, DType::f64, DType::bf16, DType::f16),
                          [](const auto& info) { return std::string(dtype_name(info.param)); });
 
