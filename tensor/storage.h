@@ -23,8 +23,9 @@ class Allocator {
   virtual Device device() const { return Device::cpu; }  // where the blocks are
 };
 
-// Memory from the system, the bottom of every other allocator. Blocks of a MiB and more are mapped one by
-// one, on huge pages where the system grants them, and go back to the system the moment they are released.
+// Memory from the system, the bottom of every other allocator. Blocks of 128 KiB and more are mapped one by
+// one, large ones on huge pages where the system grants them. The 24 MiB that were released last are kept for
+// blocks of their size; the rest goes back to the system at once.
 std::shared_ptr<Allocator> system_allocator();
 
 // The allocator of the calling thread for a device: the innermost scope's that is for that device, else the

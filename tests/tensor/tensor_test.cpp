@@ -2,8 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -187,6 +189,57 @@ TEST(Memory, LargeBlocksCanBeUsedToTheirLastByte) {
     EXPECT_EQ(std::count(block, block + bytes, 'x'), static_cast<std::ptrdiff_t>(bytes));
     system_allocator()->release(block, bytes);
   }
+}
+
+// Whether every page of a block lies in memory, or -1 if a part of it is not mapped at all.
+int resident(void* block, size_t bytes) {
+  std::vector<unsigned char> pages((bytes + 4095) / 4096);
+  if (::mincore(block, bytes, pages.data()) != 0) return -1;
+  return std::all_of(pages.begin(), pages.end(), [](unsigned char page) { return page & 1; }) ? 1 : 0;
+}
+
+TEST(Memory, TheSystemsLastBlocksAreUsedAgain) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "under the sanitizer blocks come from malloc";
+#endif
+  const auto system = system_allocator();
+  system->trim();
+  const size_t bytes = size_t{5} << 20;
+  void* const first = system->allocate(bytes);
+  std::memset(first, 1, bytes);
+  system->release(first, bytes);
+  EXPECT_EQ(resident(first, bytes), 1);
+  void* const much_less = system->allocate(bytes / 2);
+  EXPECT_NE(much_less, first);
+  void* const little_less = system->allocate(bytes - 100'000);
+  EXPECT_EQ(little_less, first);
+  EXPECT_EQ(resident(first, bytes), -1);  // what was too much has gone back
+  EXPECT_EQ(resident(first, bytes - 100'000), 1);
+  system->release(much_less, bytes / 2);
+  system->release(little_less, bytes - 100'000);
+  system->trim();
+  EXPECT_EQ(resident(first, bytes - 100'000), -1);
+}
+
+TEST(Memory, TheSystemKeepsNoMoreThan24MiB) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "under the sanitizer blocks come from malloc";
+#endif
+  const auto system = system_allocator();
+  system->trim();
+  const size_t bytes = size_t{6} << 20;
+  std::vector<void*> blocks;
+  for (int i = 0; i < 6; ++i) {
+    blocks.push_back(system->allocate(bytes));
+    std::memset(blocks.back(), 1, bytes);
+  }
+  for (void* block : blocks) system->release(block, bytes);
+  for (size_t i = 0; i < blocks.size(); ++i) EXPECT_EQ(resident(blocks[i], bytes), i < 2 ? -1 : 1) << i;
+  void* const huge = system->allocate(size_t{40} << 20);
+  system->release(huge, size_t{40} << 20);
+  EXPECT_EQ(resident(huge, size_t{40} << 20), -1);
+  system->trim();
+  for (void* block : blocks) EXPECT_EQ(resident(block, bytes), -1);
 }
 
 TEST(Memory, DiscardedStorageKeepsItsShapeAndCannotBeRead) {
