@@ -54,7 +54,7 @@ fi
 # The binaries need image libraries that a bare machine lacks; the device tests do not. What the tests need may have
 # travelled in gpu_bundle/ (scripts/gpu_bundle.sh).
 configure=(cmake --preset cuda -DTW_APPS=OFF -DCMAKE_CUDA_ARCHITECTURES="$architecture")
-# cuDNN and cuBLASLt may be there as parts of a Python with PyTorch only: their headers and libraries lie in its packages.
+# cuDNN, cuBLASLt and cuFFT may be there as parts of a Python with PyTorch only: their headers and libraries lie in its packages.
 prefixes=()
 [ -d gpu_bundle ] && prefixes+=("$PWD/gpu_bundle/usr")
 packages=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null)

@@ -8,25 +8,28 @@
 namespace tw {
 namespace {
 
+// Asked for on the CPU only: the answer there makes the tables.
+Tensor scratch(int64_t (*bytes)(const Shape&, DType), const Shape& image, const Tensor& x) {
+  return x.device() == Device::cpu ? workspace(bytes(image, x.dtype()), x.device()) : Tensor();
+}
+
 Tensor complex_transform(const kernels::Fft2dParams& params, const Tensor& x) {
   const Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   const Shape image{x.dim(0), x.dim(1), x.dim(2), x.dim(3)};
-  kernels::fft2d(params, x.view(), y.view(),
-                 workspace(kernels::fft2d_workspace_bytes(image, x.dtype()), x.device()).view());
+  kernels::fft2d(params, x.view(), y.view(), scratch(kernels::fft2d_workspace_bytes, image, x).view());
   return y;
 }
 
 Tensor to_half(const kernels::RealFft2dParams& params, const Tensor& x) {
   const Tensor y = Tensor::empty({x.dim(0), x.dim(1), x.dim(2) / 2 + 1, x.dim(3), 2}, x.dtype(), x.device());
-  kernels::rfft2d(params, x.view(), y.view(),
-                  workspace(kernels::fft2d_workspace_bytes(x.shape(), x.dtype()), x.device()).view());
+  kernels::rfft2d(params, x.view(), y.view(), scratch(kernels::fft2d_workspace_bytes, x.shape(), x).view());
   return y;
 }
 
 Tensor from_half(const kernels::RealFft2dParams& params, const Tensor& x, int64_t w) {
   const Tensor y = Tensor::empty({x.dim(0), x.dim(1), w, x.dim(3)}, x.dtype(), x.device());
   kernels::irfft2d(params, x.view(), y.view(),
-                   workspace(kernels::irfft2d_workspace_bytes(y.shape(), x.dtype()), x.device()).view());
+                   scratch(kernels::irfft2d_workspace_bytes, y.shape(), x).view());
   return y;
 }
 

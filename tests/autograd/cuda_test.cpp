@@ -13,6 +13,7 @@
 #include "autograd/ops/conv_transpose2d.h"
 #include "autograd/ops/dropout.h"
 #include "autograd/ops/embedding.h"
+#include "autograd/ops/fft2d.h"
 #include "autograd/ops/group_norm_silu.h"
 #include "autograd/ops/layer_norm.h"
 #include "autograd/ops/linear.h"
@@ -145,6 +146,10 @@ std::vector<Case> layer_cases() {
       {"resize2d",
        {{2, 5, 6, 3}},
        [](Inputs in) { return resize2d(in[0], 8, 4, kernels::ResizeMode::bilinear, true); }},
+      {"fft2d",
+       {{2, 6, 5, 3, 2}},
+       [](Inputs in) { return ifft2d(fft2d(in[0]) * in[0], kernels::FftNorm::forward, true); }},
+      {"rfft2d", {{2, 6, 5, 3}}, [](Inputs in) { return irfft2d(rfft2d(in[0]), 4); }},
       {"resize2d_bicubic",
        {{2, 5, 6, 3}},
        [](Inputs in) { return resize2d(in[0], 7, 9, kernels::ResizeMode::bicubic); }},
