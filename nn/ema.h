@@ -7,33 +7,25 @@
 #include <string>
 #include <vector>
 
+#include "kernels/math/ema_decay.h"
 #include "nn/module.h"
 
 namespace tw {
 
-struct EmaSettings {
-  enum class Warmup : uint8_t { none, ratio, power };
-  double decay = 0.9999;
-  // How the decay approaches its limit after n updates: not at all; min(decay, (1 + n) / (10 + n)) as
-  // score_sde does; or min(decay, 1 - (1 + n)^-power) as diffusers' trainer does.
-  Warmup warmup = Warmup::ratio;
-  double power = 0.75;
-
-  double at(int64_t updates) const;
-};
+using EmaSettings = kernels::EmaDecay;  // the decay and how it approaches its limit
 
 class Ema {
  public:
   Ema(const Module& module,
       const EmaSettings& settings);  // starts as a copy of the parameters, in f32 (f64 for f64)
 
-  double next_decay() const { return settings_.at(updates_); }
-  // The average of parameter i in the module's order. Whoever writes it (the fused optimiser step) calls
-  // count_update once a step.
+  const EmaSettings& settings() const { return settings_; }
+  // The average of parameter i in the module's order. Whoever writes it (the fused optimiser step) counts.
   const Tensor& average(size_t i) const { return averages_[i].second; }
-  void count_update() { ++updates_; }
+  // (1) i64, where the averages are.
+  const Tensor& counter() const { return updates_; }
 
-  int64_t updates() const { return updates_; }
+  int64_t updates() const;                      // waits for a device
   std::map<std::string, Tensor> state() const;  // by parameter name
   void load_state(const std::map<std::string, Tensor>& state,
                   int64_t updates);  // throws naming a tensor that is missing or of another shape
@@ -41,7 +33,7 @@ class Ema {
  private:
   EmaSettings settings_;
   std::vector<std::pair<std::string, Tensor>> averages_;
-  int64_t updates_ = 0;
+  Tensor updates_;
 };
 
 // While one is alive the module computes with the averages instead of its parameters.

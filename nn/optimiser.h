@@ -1,5 +1,5 @@
 // Adam and AdamW over the parameters of a module, with clipping by the global gradient norm and the moving
-// average in the same pass.
+// average in the same pass. On a device the step's numbers lie in its memory (kernels/op/update_numbers.h).
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/op/update_numbers.h"
 #include "nn/ema.h"
 #include "nn/module.h"
 
@@ -27,10 +28,20 @@ class Optimiser {
     bool finite = true;        // false: some gradient was not finite and nothing was changed
   };
   // Uses and then clears the gradients. A parameter without a gradient is left alone.
-  // `gradient_scale` multiplies all gradients first, e.g. 1 / number of accumulated batches.
+  // `gradient_scale` multiplies all gradients first, e.g. 1 / number of accumulated batches. Waits for a
+  // device.
   Report step(double learning_rate, double gradient_scale = 1, Ema* ema = nullptr);
 
-  int64_t steps() const { return steps_; }
+  // The same on a device in parts, none of which waits. What `queue` does may be repeated as a graph
+  // (tensor/cuda_graph.h); before every launch comes `prepare`, after it `changed`.
+  void prepare(double learning_rate, double gradient_scale = 1);
+  // Changes nothing if a gradient, or one of `losses` (f32 or f64), is not finite. Clears the gradients.
+  void queue(Ema* ema = nullptr, const Tensor& losses = {});
+  void changed(Ema* ema = nullptr);  // counts up the versions of what a step writes
+  // kernels::UpdateNumbers as u8: what the latest step left.
+  const Tensor& numbers() const { return numbers_; }
+
+  int64_t steps() const;                        // waits for a device
   std::map<std::string, Tensor> state() const;  // "<parameter>.exp_avg", "<parameter>.exp_avg_sq"
   void load_state(const std::map<std::string, Tensor>& state, int64_t steps);
 
@@ -40,10 +51,18 @@ class Optimiser {
     Var parameter;
     Tensor exp_avg, exp_avg_sq;
   };
+  kernels::AdamParams adam_params() const;
+  std::vector<kernels::AdamTensors> tensors(Ema* ema);
+  void clear_gradients();
+  void write_numbers(const kernels::UpdateNumbers& numbers, size_t first, size_t bytes);
+
   OptimiserSettings settings_;
   std::vector<Slot> slots_;
   int64_t steps_ = 0;
+  Tensor numbers_;  // on a device, steps_ too
 };
+
+kernels::UpdateNumbers read_numbers(const Tensor& numbers);  // waits for a device
 
 // The L2 norm of all gradients together, summed in the order of the parameters; not finite if any element is
 // not.

@@ -73,16 +73,26 @@ Tensor random_normal(const Shape& per_sample, std::span<const RandomKey> keys, D
   Shape shape{static_cast<int64_t>(keys.size())};
   for (int64_t extent : per_sample) shape.push_back(extent);
   Tensor result = Tensor::empty(shape, DType::f32, device);
-  const size_t each = static_cast<size_t>(per_sample.numel());
-  if (device == Device::cuda) {
+  fill_normal(result, keys);
+  return result;
+}
+
+void fill_normal(Tensor& out, std::span<const RandomKey> keys) {
+  check(out.rank() >= 1 && out.dim(0) == static_cast<int64_t>(keys.size()) && out.dtype() == DType::f32 &&
+            out.is_contiguous(),
+        "fill_normal", "expected contiguous f32 for ", keys.size(), " keys, found ", dtype_name(out.dtype()),
+        " ", out.shape());
+  if (keys.empty()) return;
+  const size_t each = static_cast<size_t>(out.numel()) / keys.size();
+  if (out.device() == Device::cuda) {
     std::vector<RandomStream> streams;
     for (const RandomKey& key : keys) streams.push_back(random_stream(key));
     cuda_call("tw_cuda_random_normal", static_cast<const RandomStream*>(streams.data()),
-              static_cast<int64_t>(keys.size()), static_cast<int64_t>(each), result.view().pointer);
-    return result;
+              static_cast<int64_t>(keys.size()), static_cast<int64_t>(each), out.view().pointer);
+  } else {
+    for (size_t i = 0; i < keys.size(); ++i) fill_normal(out.span<float>().subspan(i * each, each), keys[i]);
   }
-  for (size_t i = 0; i < keys.size(); ++i) fill_normal(result.span<float>().subspan(i * each, each), keys[i]);
-  return result;
+  out.bump_version();
 }
 
 Tensor random_normal(const Shape& per_sample, std::span<const uint64_t> seeds, uint64_t step, Purpose purpose,

@@ -19,6 +19,8 @@ void fill_uniform(std::span<float> out, const RandomKey& key, uint64_t first = 0
 // (n, ...per_sample) f32 where n = keys.size(): sample i is the normal stream of keys[i]. On a CUDA device
 // the same bits are made there.
 Tensor random_normal(const Shape& per_sample, std::span<const RandomKey> keys, Device device = Device::cpu);
+// The same into `out`, (n, ...) f32, contiguous.
+void fill_normal(Tensor& out, std::span<const RandomKey> keys);
 // Of the keys {seeds[i], 0, step, purpose}.
 Tensor random_normal(const Shape& per_sample, std::span<const uint64_t> seeds, uint64_t step, Purpose purpose,
                      Device device = Device::cpu);

@@ -1,31 +1,16 @@
 // Adam and AdamW with the average of the weights, in one pass over memory: the arithmetic of
-// kernels/cpu/isa/adam.cpp, in its order; some 60 tensors a launch.
-#include <cmath>
-
+// kernels/cpu/isa/adam.cpp, in its order; some 60 tensors a launch. The coefficients come with the launch, or
+// from memory (update_numbers.cu).
 #include "kernels/cuda/element.h"
 #include "kernels/cuda/tensor_list.h"
-#include "kernels/op/adam.h"
+#include "kernels/op/update_numbers.h"
 
 namespace tw::cuda {
 namespace {
 
+using kernels::UpdateNumbers;
 template <class R>
-struct Coefficients {
-  R grad_scale, l2, decay, beta2, one_minus_beta1, one_minus_beta2, eps, step_size, root_correction,
-      ema_weight;
-
-  explicit Coefficients(const kernels::AdamParams& p)
-      : grad_scale(static_cast<R>(p.grad_scale)),
-        l2(static_cast<R>(p.decoupled ? 0 : p.weight_decay)),
-        decay(static_cast<R>(p.decoupled ? 1 - p.lr * p.weight_decay : 1)),
-        beta2(static_cast<R>(p.beta2)),
-        one_minus_beta1(static_cast<R>(1 - p.beta1)),
-        one_minus_beta2(static_cast<R>(1 - p.beta2)),
-        eps(static_cast<R>(p.eps)),
-        step_size(static_cast<R>(p.lr / (1 - std::pow(p.beta1, static_cast<double>(p.step))))),
-        root_correction(static_cast<R>(1 / std::sqrt(1 - std::pow(p.beta2, static_cast<double>(p.step))))),
-        ema_weight(static_cast<R>(1 - p.ema_decay)) {}
-};
+using Coefficients = kernels::math::AdamCoefficients<R>;
 
 // R: of the parameter; G: of the gradient in memory.
 template <class R, class G>
@@ -37,7 +22,14 @@ struct Slot {
 };
 
 template <class R, class G>
-__global__ void step_kernel(Coefficients<R> c, TensorList<Slot<R, G>> list) {
+__global__ void step_kernel(Coefficients<R> c, const UpdateNumbers* numbers, TensorList<Slot<R, G>> list) {
+  if (numbers) {
+    if (!numbers->finite) return;
+    if constexpr (sizeof(R) == sizeof(double))
+      c = numbers->f64;
+    else
+      c = numbers->f32;
+  }
   for_my_elements(list, [&](const Slot<R, G>& t, int64_t i) {
     R p = t.parameter[i];
     const R g = fma(c.l2, p, static_cast<R>(Element<G>::load(t.gradient[i])) * c.grad_scale);
@@ -53,11 +45,12 @@ __global__ void step_kernel(Coefficients<R> c, TensorList<Slot<R, G>> list) {
 
 // Those of `tensors` whose parameter is R and whose gradient is G.
 template <class R, class G>
-const char* run(const Coefficients<R>& c, const kernels::AdamTensors* tensors, int64_t count) {
+const char* run(const Coefficients<R>& c, const UpdateNumbers* numbers, const kernels::AdamTensors* tensors,
+                int64_t count) {
   using List = TensorList<Slot<R, G>>;
   List list;
   const auto flush = [&]() -> const char* {
-    if (list.blocks() > 0) launch(step_kernel<R, G>, list.blocks(), threads, c, list);
+    if (list.blocks() > 0) launch(step_kernel<R, G>, list.blocks(), threads, c, numbers, list);
     list = List();
     return launched("adam_step");
   };
@@ -77,13 +70,15 @@ const char* run(const Coefficients<R>& c, const kernels::AdamTensors* tensors, i
 
 }  // namespace
 
-TW_CUDA_EXPORT tw_cuda_adam_step(const kernels::AdamParams* params,
+// numbers: in memory, or null.
+TW_CUDA_EXPORT tw_cuda_adam_step(const kernels::AdamParams* params, const View* numbers,
                                  const kernels::AdamTensors* const* tensors, const int64_t* count) {
-  const Coefficients<float> c(*params);
-  if (const char* failed = run<float, float>(c, *tensors, *count)) return failed;
-  if (const char* failed = run<float, bf16>(c, *tensors, *count)) return failed;
-  if (const char* failed = run<float, f16>(c, *tensors, *count)) return failed;
-  return run<double, double>(Coefficients<double>(*params), *tensors, *count);
+  const auto* in_memory = static_cast<const UpdateNumbers*>(numbers->pointer);
+  const auto c = kernels::math::adam_coefficients<float>(*params);
+  if (const char* failed = run<float, float>(c, in_memory, *tensors, *count)) return failed;
+  if (const char* failed = run<float, bf16>(c, in_memory, *tensors, *count)) return failed;
+  if (const char* failed = run<float, f16>(c, in_memory, *tensors, *count)) return failed;
+  return run<double, double>(kernels::math::adam_coefficients<double>(*params), in_memory, *tensors, *count);
 }
 
 }  // namespace tw::cuda

@@ -12,10 +12,11 @@ __global__ void dropout_kernel(kernels::DropoutParams params, const typename Ele
   using V = typename Element<T>::Value;
   const V scale = static_cast<V>(1 / (1 - params.p));
   const float threshold = static_cast<float>(params.p);
+  const auto* in_memory = static_cast<const RandomKey*>(params.key_in_memory.pointer);
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
     const int64_t sample = i / blocks, block = i % blocks;
-    RandomKey key = params.key;
+    RandomKey key = in_memory ? *in_memory : params.key;
     key.sample += static_cast<uint64_t>(sample);
     key.purpose = Purpose::dropout;
     const PhiloxCounter random = random_block(random_stream(key), static_cast<uint64_t>(block));

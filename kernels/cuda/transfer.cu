@@ -1,7 +1,8 @@
 // Copies between the host and the device, through two pinned buffers: the device copies one while the host
 // copies the other, and the host's memory is free to change when the call returns.
 //
-// A copy to the device is queued and not waited for; a copy from it waits for what was queued before.
+// A copy to the device is queued and not waited for; a copy from it waits for what was queued before. Small
+// copies to the device share a buffer, so that the host is ahead of it by many of them.
 #include <algorithm>
 #include <cstring>
 #include <mutex>
@@ -16,6 +17,7 @@ constexpr size_t chunk_bytes = size_t{4} << 20;
 struct Buffer {
   char* pinned = nullptr;
   cudaEvent_t copied = nullptr;  // by the device
+  size_t used = 0;               // bytes that it may still have to copy
 
   const char* open() {
     if (pinned) return nullptr;
@@ -29,11 +31,13 @@ struct Buffer {
 
 std::mutex mutex;  // of the buffers
 Buffer buffers[2];
+size_t current = 0;  // the buffer that copies to the device go through
 
-// Of a buffer that was never used, too: an event that was not recorded is over.
+// Until the whole buffer is free. Of one that was never used, too: an event that was not recorded is over.
 const char* wait_for(Buffer& buffer) {
   if (const char* failed = buffer.open()) return failed;
   TW_CUDA_TRY(cudaEventSynchronize(buffer.copied));
+  buffer.used = 0;
   return nullptr;
 }
 
@@ -44,13 +48,17 @@ const char* queue_copy(Buffer& buffer, void* to, const void* from, size_t bytes,
 }
 
 const char* to_device(char* to, const char* from, size_t bytes) {
-  for (size_t at = 0, i = 0; at < bytes; at += chunk_bytes, ++i) {
-    Buffer& buffer = buffers[i % 2];
+  for (size_t at = 0; at < bytes; at += chunk_bytes) {
     const size_t count = std::min(chunk_bytes, bytes - at);
-    if (const char* failed = wait_for(buffer)) return failed;
-    std::memcpy(buffer.pinned, from + at, count);
-    if (const char* failed = queue_copy(buffer, to + at, buffer.pinned, count, cudaMemcpyHostToDevice))
-      return failed;
+    if (!buffers[current].pinned || buffers[current].used + count > chunk_bytes) {
+      current = 1 - current;
+      if (const char* failed = wait_for(buffers[current])) return failed;
+    }
+    Buffer& buffer = buffers[current];
+    char* place = buffer.pinned + buffer.used;
+    buffer.used += (count + 63) / 64 * 64;
+    std::memcpy(place, from + at, count);
+    if (const char* failed = queue_copy(buffer, to + at, place, count, cudaMemcpyHostToDevice)) return failed;
   }
   return nullptr;
 }

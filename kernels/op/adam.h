@@ -25,7 +25,11 @@ struct AdamParams {
   double ema_decay = -1;  // in [0, 1], used where there is an ema
 };
 
-// All of one shape, contiguous. parameter, m, v and ema are f32 (or all f64); gradient is f32 or bf16 (f64).
+// Throws Error when a number is out of its range.
+void check_adam(const AdamParams& params);
+
+// All of one shape, contiguous. parameter, m, v and ema are f32 (or all f64); gradient is f32 or bf16, on CUDA
+// also f16 (f64).
 struct AdamTensors {
   View parameter, gradient, m, v;
   View ema;        // may be absent

@@ -13,6 +13,7 @@
 namespace tw::kernels {
 namespace {
 
+static_assert(sizeof(RandomKey) == 4 * sizeof(int64_t));
 constexpr int64_t chunk = 4096;  // elements, a multiple of the four that one Philox block gives
 
 }  // namespace
@@ -23,6 +24,11 @@ void dropout(const DropoutParams& params, const View& x, const View& y) {
   check_same("dropout", {{"x", x}, {"y", y}}, device);
   check(x.rank() >= 1, "dropout", "expected (n, ...), found ", x.shape);
   check(params.p >= 0 && params.p < 1, "dropout", "p must be in [0, 1), found ", params.p);
+  const View& key = params.key_in_memory;
+  check(!key || (device == Device::cuda && key.device == device && key.dtype == DType::i64 &&
+                 key.shape == Shape{4} && key.is_contiguous()),
+        "dropout", "a key in memory must be 4 i64 on the arrays' CUDA device, found ", key.shape, " ",
+        dtype_name(key.dtype), " on ", device_name(key.device));
   if (device == Device::cuda) return cuda::call("tw_cuda_dropout", params, x, y);
   const int64_t n = x.shape[0], each = n ? x.numel() / n : 0, chunks = (each + chunk - 1) / chunk;
   const int64_t bytes = static_cast<int64_t>(dtype_size(x.dtype));

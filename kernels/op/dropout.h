@@ -12,6 +12,9 @@ namespace tw::kernels {
 struct DropoutParams {
   double p = 0;   // in [0, 1)
   RandomKey key;  // of sample 0; sample i has key.sample + i. The purpose is taken as Purpose::dropout.
+  // A RandomKey as (4) i64 in the device's memory instead: a repeated step (tensor/cuda_graph.h) reads what
+  // it is each time. On CUDA only.
+  View key_in_memory{};
 };
 
 // x, y (n, ...): the same shape and dtype (f32, f64 or bf16), contiguous, rank at least 1. y may be x. The

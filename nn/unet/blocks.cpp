@@ -55,12 +55,12 @@ void ResBlock::keep_only_packed(WeightUse use) {
   if (use != WeightUse::any) time_emb_proj_.keep_only_packed(WeightUse::sampling);  // no gradient goes there
 }
 
-Var ResBlock::operator()(const Var& x, const Var& joined, const Var& temb,
-                         const RandomKey& dropout_key) const {
+Var ResBlock::operator()(const Var& x, const Var& joined, const Var& temb, const RandomKey& dropout_key,
+                         const Tensor& key_in_memory) const {
   const AllocationName scope(name());
   Var h = conv1_(resampled(norm1_(x, {}, joined), resample_), {.temb = scale_shift_ ? Var() : temb});
   h = norm2_(h, scale_shift_ ? temb : Var());
-  if (training()) h = dropout(h, dropout_, dropout_key);
+  if (training()) h = dropout(h, dropout_, dropout_key, key_in_memory);
   Var skip = resampled(x, resample_);
   if (conv_shortcut_) skip = joined.defined() ? conv_shortcut_->joined(x, joined) : (*conv_shortcut_)(x);
   return conv2_(h, {.residual = skip});
@@ -107,7 +107,7 @@ TimeEmbedding::TimeEmbedding(const UNetConfig& config)
   child("linear_2", linear_2_);
 }
 
-Var TimeEmbedding::operator()(const Tensor& timesteps) const {
+Tensor TimeEmbedding::sinusoids(const Tensor& timesteps) const {
   const int64_t rows = timesteps.numel(), half = base_ / 2;
   const Tensor t = to_device(timesteps.contiguous(), Device::cpu).to(DType::f32);
   const Tensor sinusoids = Tensor::empty({rows, base_});
@@ -127,8 +127,12 @@ Var TimeEmbedding::operator()(const Tensor& timesteps) const {
       row[flip_ ? k : half + k] = static_cast<float>(std::cos(phase));
     }
   }
-  const DType dtype = linear_1_.weight.dtype() == DType::f64 ? DType::f64 : DType::f32;
-  return linear_2_(silu(linear_1_(to_device(sinusoids.to(dtype), linear_1_.weight.device()))));
+  return sinusoids.to(linear_1_.weight.dtype() == DType::f64 ? DType::f64 : DType::f32);
+}
+
+Var TimeEmbedding::operator()(const Tensor& timesteps) const {
+  const Tensor given = timesteps.rank() == 2 ? timesteps : sinusoids(timesteps);
+  return linear_2_(silu(linear_1_(to_device(given, linear_1_.weight.device()))));
 }
 
 }  // namespace tw

@@ -26,9 +26,11 @@ class ResBlock : public Module {
   Var project(const Var& activated_embedding) const { return time_emb_proj_(activated_embedding); }
   void keep_only_packed(WeightUse use) override;
   // x (n, h, w, in), temb (n, out or 2 out) -> (n, h, w, out), or half or twice h and w. In the decoder the
-  // last channels of x are `joined`, a map of the encoder; concat({x, joined}) is never made. The key names
-  // the random numbers of dropout, which is active in training only.
-  Var operator()(const Var& x, const Var& joined, const Var& temb, const RandomKey& dropout_key) const;
+  // last channels of x are `joined`, a map of the encoder; concat({x, joined}) is never made. The key, or the
+  // one in memory (autograd/ops/dropout.h), names the random numbers of dropout, which is active in training
+  // only.
+  Var operator()(const Var& x, const Var& joined, const Var& temb, const RandomKey& dropout_key,
+                 const Tensor& key_in_memory = {}) const;
 
  private:
   GroupNorm norm1_;
@@ -81,7 +83,9 @@ class Upsample : public Module {
 class TimeEmbedding : public Module {
  public:
   explicit TimeEmbedding(const UNetConfig& config);
-  Var operator()(const Tensor& timesteps) const;  // (n) f32 -> (n, 4 base)
+  // (n), or their sinusoids (n, base) -> (n, 4 base)
+  Var operator()(const Tensor& timesteps) const;
+  Tensor sinusoids(const Tensor& timesteps) const;  // (n) -> (n, base), on the host
 
  private:
   int64_t base_;

@@ -1,6 +1,7 @@
 #include "nn/unet/unet.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "autograd/checkpoint.h"
 #include "autograd/ops/activation.h"
@@ -100,12 +101,14 @@ void UNet::add_resample(Level& level, const std::string& name, int64_t channels,
 }
 
 Conditioning UNet::condition(const Tensor& t, const Tensor& labels) const {
-  check(t.rank() == 1, "unet", "t must be (n), found ", t.shape());
+  check(t.rank() == 1 || (t.rank() == 2 && t.dim(1) == config_.base), "unet",
+        "t must be (n), or its sinusoids (n, ", config_.base, "), found ", t.shape());
+  const Shape rows{t.dim(0)};
   Var embedding = time_embedding_(t);
   if (class_embedding_) {
     Tensor index = labels;
-    if (!index.defined()) index = Tensor::full(t.shape(), static_cast<double>(config_.classes), DType::i32);
-    check(index.shape() == t.shape(), "unet", "labels must be ", t.shape(), ", found ", index.shape());
+    if (!index.defined()) index = Tensor::full(rows, static_cast<double>(config_.classes), DType::i32);
+    check(index.shape() == rows, "unet", "labels must be ", rows, ", found ", index.shape());
     embedding = embedding + cast((*class_embedding_)(to_device(index, device())), embedding.dtype());
   } else {
     check(!labels.defined(), "unet", "labels were given to a network without classes");
@@ -124,17 +127,33 @@ Var UNet::forward(const Var& x, const Tensor& t, const Tensor& labels) const {
 // it (or undefined), the projection of the time.
 Var UNet::stage(const ResBlock& resnet, const AttentionBlock* attention, size_t block,
                 const std::vector<Var>& inputs) const {
-  const auto compute = [this, &resnet, attention, block, key = dropout_key_](const std::vector<Var>& in) {
+  const auto compute = [&resnet, attention, key = dropout_key(block),
+                        in_memory = keys_in_memory_.defined()
+                                        ? keys_in_memory_.select(0, static_cast<int64_t>(block))
+                                        : Tensor()](const std::vector<Var>& in) {
     // Nodes of their own, where the block's gradients are summed before they join those of other users of
     // the maps: so recomputation changes no bit.
     const Var x = reshape(in[0], in[0].shape());
     const Var joined = in[1].defined() ? reshape(in[1], in[1].shape()) : Var();
-    RandomKey own_key = key;
-    own_key.step = key.step * blocks_.size() + block;
-    const Var h = resnet(x, joined, cast(in[2], x.dtype()), own_key);
+    const Var h = resnet(x, joined, cast(in[2], x.dtype()), key, in_memory);
     return attention ? (*attention)(h) : h;
   };
   return recompute_ && grad_enabled() ? checkpoint(compute, inputs) : compute(inputs);
+}
+
+RandomKey UNet::dropout_key(size_t block) const {
+  RandomKey key = dropout_key_;
+  key.step = key.step * blocks_.size() + block;
+  return key;
+}
+
+Tensor UNet::dropout_keys() const {
+  const Tensor keys = Tensor::zeros({static_cast<int64_t>(blocks_.size()), 4}, DType::i64);
+  for (size_t block = 0; block < blocks_.size(); ++block) {
+    const RandomKey key = dropout_key(block);
+    std::memcpy(keys.data<int64_t>() + 4 * block, &key, sizeof key);
+  }
+  return keys;
 }
 
 Var UNet::forward(const Var& x, const Conditioning& conditioning) const {

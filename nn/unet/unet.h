@@ -26,14 +26,18 @@ class UNet : public Module {
   const UNetConfig& config() const { return config_; }
   Device device() const { return conv_in_.weight.device(); }
 
-  // x (n, h, w, in_channels), f32, on device(); t (n) f32; labels (n) i32 with values 0..classes (classes: no
-  // class), undefined for an unconditional network or for no class; both on any device. -> (n, h, w,
-  // out_channels), f32. h and w must be divisible by 2^(levels - 1).
+  // x (n, h, w, in_channels), f32, on device(); t (n) f32, or sinusoids(t); labels (n) i32 with values
+  // 0..classes (classes: no class), undefined for an unconditional network or for no class; both on any
+  // device. -> (n, h, w, out_channels), f32. h and w must be divisible by 2^(levels - 1).
   Var forward(const Var& x, const Tensor& t, const Tensor& labels = {}) const;
 
   // The two halves of forward.
   Conditioning condition(const Tensor& t, const Tensor& labels = {}) const;
   Var forward(const Var& x, const Conditioning& conditioning) const;
+
+  // What the embedding of t begins with, (n, base), computed on the host. On device() it is what a repeated
+  // step takes instead of t (tensor/cuda_graph.h); its labels are there too, and not undefined.
+  Tensor sinusoids(const Tensor& t) const { return time_embedding_.sinusoids(t); }
 
   // The conditioning of a whole schedule at once, and forward with step `row` of it: bit for bit the same.
   TimeTable time_table(const std::vector<float>& timesteps, const Tensor& labels = {}) const;
@@ -52,6 +56,10 @@ class UNet : public Module {
   void set_dropout_key(uint64_t seed, uint64_t step, uint64_t first_sample = 0) {
     dropout_key_ = {.seed = seed, .sample = first_sample, .step = step, .purpose = Purpose::dropout};
   }
+  // The keys of all blocks by that name, (blocks, 4) i64 on the host; and, on device(), where a repeated step
+  // finds them instead of the key above, until undefined ones are set.
+  Tensor dropout_keys() const;
+  void set_dropout_keys_in_memory(const Tensor& keys) { keys_in_memory_ = keys; }
 
  private:
   struct Level {
@@ -67,12 +75,14 @@ class UNet : public Module {
   void add_resample(Level& level, const std::string& name, int64_t channels, Resample resample);
   Var stage(const ResBlock& resnet, const AttentionBlock* attention, size_t block,
             const std::vector<Var>& inputs) const;
+  RandomKey dropout_key(size_t block) const;
   void check_input(const Var& x) const;
 
   UNetConfig config_;
   DType activation_dtype_ = DType::f32;
   bool recompute_ = false;
   RandomKey dropout_key_{.purpose = Purpose::dropout};
+  Tensor keys_in_memory_;
   TimeEmbedding time_embedding_;
   std::unique_ptr<Embedding> class_embedding_;
   Conv2d conv_in_;

@@ -27,13 +27,26 @@ TEST(CudaTraining, HasEveryFunction) {
   if (!cuda::built()) GTEST_SKIP() << "built without CUDA";
   void* library = dlopen(TW_BIN_DIR "/../lib/libtweedie_cuda.so", RTLD_NOW | RTLD_LOCAL);
   ASSERT_NE(library, nullptr) << dlerror();
-  for (const char* name :
-       {"tw_cuda_gather_windows", "tw_cuda_spread_windows", "tw_cuda_accumulate", "tw_cuda_pad2d_forward",
-        "tw_cuda_pad2d_backward", "tw_cuda_layer_norm_forward", "tw_cuda_layer_norm_backward",
-        "tw_cuda_residual_norm_forward", "tw_cuda_residual_norm_backward", "tw_cuda_adam_step", "tw_cuda_sum",
-        "tw_cuda_square_sum", "tw_cuda_mse_forward", "tw_cuda_mse_backward", "tw_cuda_embedding_forward",
-        "tw_cuda_embedding_backward", "tw_cuda_dropout", "tw_cuda_predict_x0_forward",
-        "tw_cuda_predict_x0_backward"})
+  for (const char* name : {"tw_cuda_gather_windows",
+                           "tw_cuda_spread_windows",
+                           "tw_cuda_accumulate",
+                           "tw_cuda_pad2d_forward",
+                           "tw_cuda_pad2d_backward",
+                           "tw_cuda_layer_norm_forward",
+                           "tw_cuda_layer_norm_backward",
+                           "tw_cuda_residual_norm_forward",
+                           "tw_cuda_residual_norm_backward",
+                           "tw_cuda_adam_step",
+                           "tw_cuda_sum",
+                           "tw_cuda_square_sum",
+                           "tw_cuda_mse_forward",
+                           "tw_cuda_mse_backward",
+                           "tw_cuda_embedding_forward",
+                           "tw_cuda_embedding_backward",
+                           "tw_cuda_dropout",
+                           "tw_cuda_predict_x0_forward",
+                           "tw_cuda_predict_x0_backward",
+                           "tw_cuda_update_numbers"})
     EXPECT_NE(dlsym(library, name), nullptr) << name;
   dlclose(library);
 }

@@ -4,30 +4,20 @@
 
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/isa/vec.h"
+#include "kernels/math/adam.h"
 
 namespace tw::kernels {
 namespace {
 
 using TW_ISA::Vec;
 
-double power(double base, int64_t exponent) {
-  double result = 1;
-  for (; exponent > 0; exponent /= 2, base *= base)
-    if (exponent % 2) result *= base;
-  return result;
-}
-
 template <class R, class G>
 void run_of(const AdamParams& params, const AdamTensors& tensors, int64_t begin, int64_t end) {
   using V = Vec<R>;
-  const auto real = [](double value) { return V(static_cast<R>(value)); };
-  const V grad_scale = real(params.grad_scale), l2 = real(params.decoupled ? 0 : params.weight_decay);
-  const V decay = real(params.decoupled ? 1 - params.lr * params.weight_decay : 1);
-  const V beta2 = real(params.beta2), one_minus_beta1 = real(1 - params.beta1);
-  const V one_minus_beta2 = real(1 - params.beta2), eps = real(params.eps);
-  const V step_size = real(params.lr / (1 - power(params.beta1, params.step)));
-  const V root_correction = real(1 / __builtin_sqrt(1 - power(params.beta2, params.step)));
-  const V ema_weight = real(1 - params.ema_decay);
+  const auto c = math::adam_coefficients<R>(params);
+  const V grad_scale(c.grad_scale), l2(c.l2), decay(c.decay), beta2(c.beta2), eps(c.eps);
+  const V one_minus_beta1(c.one_minus_beta1), one_minus_beta2(c.one_minus_beta2);
+  const V step_size(c.step_size), root_correction(c.root_correction), ema_weight(c.ema_weight);
   R* parameter = static_cast<R*>(tensors.parameter.pointer);
   const G* gradient = static_cast<const G*>(tensors.gradient.pointer);
   R* first = static_cast<R*>(tensors.m.pointer);
