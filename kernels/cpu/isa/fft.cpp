@@ -24,18 +24,19 @@ using TW_ISA::Vec;
 // The even lanes of a and b, then the odd ones; and back.
 template <class T>
 TW_INLINE Complex<T> apart(Vec<T> a, Vec<T> b) {
-  typename Vec<T>::Mask even, odd;
-  for (int i = 0; i < Vec<T>::lanes; ++i) even[i] = 2 * i, odd[i] = 2 * i + 1;
+  using V = Vec<T>;
+  const auto all = std::make_integer_sequence<int, V::lanes>();
+  const auto even = TW_ISA::lane_numbers<V>([](auto l) { return 2 * l; }, all);
+  const auto odd = TW_ISA::lane_numbers<V>([](auto l) { return 2 * l + 1; }, all);
   return {__builtin_shuffle(a.native, b.native, even), __builtin_shuffle(a.native, b.native, odd)};
 }
 template <class T>
 TW_INLINE void together(Complex<T> z, Vec<T>& a, Vec<T>& b) {
-  constexpr int lanes = Vec<T>::lanes;
-  typename Vec<T>::Mask low, high;
-  for (int i = 0; i < lanes; ++i) {
-    low[i] = i / 2 + (i & 1) * lanes;
-    high[i] = i / 2 + lanes / 2 + (i & 1) * lanes;
-  }
+  using V = Vec<T>;
+  constexpr int lanes = V::lanes;
+  const auto all = std::make_integer_sequence<int, lanes>();
+  const auto low = TW_ISA::lane_numbers<V>([](auto l) { return l / 2 + l % 2 * lanes; }, all);
+  const auto high = TW_ISA::lane_numbers<V>([](auto l) { return l / 2 + lanes / 2 + l % 2 * lanes; }, all);
   a = __builtin_shuffle(z.re.native, z.im.native, low);
   b = __builtin_shuffle(z.re.native, z.im.native, high);
 }
@@ -221,29 +222,36 @@ int64_t y_numbers(const FftPass& p) {
                                         : 2 * p.length;
 }
 
-// `rows` rows of `columns` numbers that lie `stride` apart become columns; rows that are missing are zero.
+// Rows of `columns` numbers that lie `stride` apart become columns; rows that are missing are zero.
 template <class T>
 void turn(const T* from, int64_t rows, int64_t columns, int64_t stride, T* to) {
   using V = Vec<T>;
-  for (int64_t c = 0; c < columns; c += V::lanes) {
+  int64_t c = 0;
+  for (; rows == V::lanes && c + V::lanes <= columns; c += V::lanes) {
     V block[V::lanes];
-    const int64_t width = std::min<int64_t>(V::lanes, columns - c);
-    for (int64_t i = 0; i < V::lanes; ++i)
-      block[i] = i < rows ? TW_ISA::load<V>(from + i * stride + c, width) : V(0);
+#pragma GCC unroll 16
+    for (int i = 0; i < V::lanes; ++i) block[i] = V::load(from + i * stride + c);
     TW_ISA::transpose(block);
-    for (int64_t i = 0; i < width; ++i) block[i].store(to + (c + i) * V::lanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < V::lanes; ++i) block[i].store(to + (c + i) * V::lanes);
   }
+  for (; c < columns; ++c)
+    for (int64_t i = 0; i < V::lanes; ++i) to[c * V::lanes + i] = i < rows ? from[i * stride + c] : T(0);
 }
 template <class T>
 void turn_back(const T* from, int64_t rows, int64_t columns, int64_t stride, T* to) {
   using V = Vec<T>;
-  for (int64_t c = 0; c < columns; c += V::lanes) {
+  int64_t c = 0;
+  for (; rows == V::lanes && c + V::lanes <= columns; c += V::lanes) {
     V block[V::lanes];
-    const int64_t width = std::min<int64_t>(V::lanes, columns - c);
-    for (int64_t i = 0; i < V::lanes; ++i) block[i] = i < width ? V::load(from + (c + i) * V::lanes) : V(0);
+#pragma GCC unroll 16
+    for (int i = 0; i < V::lanes; ++i) block[i] = V::load(from + (c + i) * V::lanes);
     TW_ISA::transpose(block);
-    for (int64_t i = 0; i < rows; ++i) TW_ISA::store(block[i], to + i * stride + c, width);
+#pragma GCC unroll 16
+    for (int i = 0; i < V::lanes; ++i) block[i].store(to + i * stride + c);
   }
+  for (; c < columns; ++c)
+    for (int64_t i = 0; i < rows; ++i) to[i * stride + c] = from[c * V::lanes + i];
 }
 
 template <class T>
