@@ -95,7 +95,7 @@ if wanted compare; then
     echo "== comparison with PyTorch: no device; it was not run" | tee -a "$log"
   elif ! python3 -c 'import torch' 2>/dev/null; then
     # Ours alone is worth having.
-    part "steps, ours alone (python3 has no torch)" "$(left)" python3 bench/gpu/compare.py --bin $build/bin --out "$out/gpu" --contestants "ours,ours one by one" --budget "$(($(left) - 5))"
+    part "steps, ours alone (python3 has no torch)" "$(left)" python3 bench/gpu/compare.py --bin $build/bin --out "$out/gpu" --contestants "ours,ours by op,ours one by one" --budget "$(($(left) - 5))"
   else
     part "comparison with PyTorch" "$(left)" python3 bench/gpu/compare.py --bin $build/bin --out "$out/gpu" --budget "$(($(left) - 5))"
   fi

@@ -9,7 +9,7 @@ import re
 import sys
 
 LAYERS = ["tensor", "kernels", "autograd", "nn", "diffusion", "apps"]
-KERNELS_MAY_SEE = {"dtype.h", "shape.h", "view.h", "error.h", "device.h", "philox.h", "normal.h", "cuda_library.h", "cuda_memory.h"}
+KERNELS_MAY_SEE = {"dtype.h", "shape.h", "view.h", "error.h", "device.h", "philox.h", "normal.h", "cuda_library.h", "cuda_memory.h", "cuda_event.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
 
 

@@ -10,6 +10,7 @@
 #include "diffusion/objective.h"
 #include "diffusion/sampler/ddpm.h"
 #include "diffusion/timesteps.h"
+#include "kernels/op/profile.h"
 #include "nn/optimiser.h"
 #include "tensor/arena.h"
 #include "tensor/cuda_library.h"
@@ -53,7 +54,7 @@ int64_t run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& 
   };
   options.scope = planned_steps(PlannedArena::on(job.device));
   int64_t nodes = 0;
-  options.repeat = true;
+  options.repeat = !kernels::Profile::current();  // which times ops one by one
   options.captured = [&](int64_t count) { nodes = count; };
   DrawSettings settings;
   settings.height = settings.width = config.resolution;

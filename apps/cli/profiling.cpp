@@ -29,7 +29,7 @@ void Profiling::finish() {
   if (!profile_) return;
   scope_.reset();
   const double seconds = profile_->seconds();
-  const kernels::MachineRates rates = kernels::measure_machine_rates();
+  const ProfileRates rates = measure_rates(*profile_);
   std::cerr << profile_table(*profile_, seconds, rates) << std::flush;
   if (!trace_.empty()) write_file_atomically(trace_, chrome_trace(*profile_, rates));
   profile_.reset();

@@ -6,6 +6,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "kernels/op/device_rates.h"
+
 namespace tw {
 namespace {
 
@@ -24,16 +26,37 @@ std::string name_of(const Row& row) {
   return *row.method ? std::string(row.op) + " [" + row.method + "]" : row.op;
 }
 
+// Of one call.
+double least_seconds(const Row& row, const ProfileRates& rates) {
+  const auto count = static_cast<double>(row.count);
+  return rates.of(row.device).least_seconds(row.flops / count, row.bytes / count, row.dtype);
+}
+
+std::string rates_in_words(const kernels::MachineRates& rates) {
+  std::string text =
+      rates.threads > 0 ? format("%d threads; peak", rates.threads) : "the CUDA device; products";
+  text += format(" %.0f GFLOP/s (f32)", rates.flops * 1e-9);
+  if (rates.flops_16bit > 0) text += format(", %.0f (bf16)", rates.flops_16bit * 1e-9);
+  text += "; copies";
+  const char* between = " ";
+  for (const auto& level : rates.levels) {
+    text += format("%s%.0f GB/s", between, level.bytes_per_second * 1e-9);
+    if (rates.threads > 0) text += format(" (%.0f KiB a thread)", level.bytes_per_thread / 1024);
+    between = ", ";
+  }
+  return text;
+}
+
 struct Line {
   std::string name, shapes;
   int64_t calls = 0;
   double seconds = 0, flops = 0, bytes = 0;
   double least = 0;  // seconds that the roofline allows
 
-  void add(const Row& row, const kernels::MachineRates& rates) {
+  void add(const Row& row, const ProfileRates& rates) {
     const auto count = static_cast<double>(row.count);
     calls += row.count, seconds += row.seconds, flops += row.flops, bytes += row.bytes;
-    least += count * rates.least_seconds(row.flops / count, row.bytes / count);
+    least += count * least_seconds(row, rates);
   }
 
   std::string text(double wall) const {
@@ -59,8 +82,14 @@ std::string longest_first(std::vector<Line> lines, double wall) {
 
 }  // namespace
 
-std::string profile_table(const kernels::Profile& profile, double seconds,
-                          const kernels::MachineRates& rates) {
+ProfileRates measure_rates(const kernels::Profile& profile) {
+  ProfileRates rates{kernels::measure_machine_rates(), std::nullopt};
+  for (const Row& row : profile.rows())
+    if (row.device == Device::cuda && !rates.cuda) rates.cuda = kernels::measure_device_rates();
+  return rates;
+}
+
+std::string profile_table(const kernels::Profile& profile, double seconds, const ProfileRates& rates) {
   std::map<std::string, Line> by_name;
   std::vector<Line> by_shape;
   Line all{"all ops", ""};
@@ -74,11 +103,8 @@ std::string profile_table(const kernels::Profile& profile, double seconds,
   std::vector<Line> by_op;
   for (const auto& [name, line] : by_name) by_op.push_back(line);
 
-  std::string text = format("profile of %.3f s on %d threads; peak %.0f GFLOP/s (f32); copies", seconds,
-                            rates.threads, rates.flops * 1e-9);
-  for (const auto& level : rates.levels)
-    text += format("%s %.0f GB/s (%.0f KiB a thread)", &level == &rates.levels.front() ? "" : ",",
-                   level.bytes_per_second * 1e-9, level.bytes_per_thread / 1024);
+  std::string text = format("profile of %.3f s on ", seconds) + rates_in_words(rates.cpu);
+  if (rates.cuda) text += "; " + rates_in_words(*rates.cuda);
   text += format("\n%-38s %7s %10s %6s %9s %8s %7s %6s\n", "op", "calls", "ms", "% time", "us a call",
                  "GFLOP/s", "GB/s", "% roof");
   text += longest_first(std::move(by_op), seconds) + all.text(seconds);
@@ -88,7 +114,7 @@ std::string profile_table(const kernels::Profile& profile, double seconds,
   return text + longest_first(std::move(by_shape), seconds);
 }
 
-std::string chrome_trace(const kernels::Profile& profile, const kernels::MachineRates& rates) {
+std::string chrome_trace(const kernels::Profile& profile, const ProfileRates& rates) {
   nlohmann::ordered_json events = nlohmann::ordered_json::array();
   for (const auto& event : profile.events()) {
     const Row& row = profile.rows()[event.row];
@@ -98,13 +124,12 @@ std::string chrome_trace(const kernels::Profile& profile, const kernels::Machine
     if (event.seconds > 0) {
       arguments["GFLOP/s"] = row.flops / calls / event.seconds * 1e-9;
       arguments["GB/s"] = row.bytes / calls / event.seconds * 1e-9;
-      arguments["% of roofline"] =
-          100 * rates.least_seconds(row.flops / calls, row.bytes / calls) / event.seconds;
+      arguments["% of roofline"] = 100 * least_seconds(row, rates) / event.seconds;
     }
     events.push_back({{"name", name_of(row)},
                       {"ph", "X"},
                       {"pid", 1},
-                      {"tid", 1},
+                      {"tid", row.device == Device::cuda ? 2 : 1},
                       {"ts", event.begin * 1e6},
                       {"dur", event.seconds * 1e6},
                       {"args", arguments}});

@@ -2,6 +2,7 @@
 
 #include "autograd/ops/reshape.h"
 #include "diffusion/guidance.h"
+#include "kernels/op/profile.h"
 #include "tensor/transfer.h"
 
 namespace tw {
@@ -83,7 +84,7 @@ Tensor draw(const UNet& network, const SamplerTable& table, NoiseSource& noise, 
   LoopOptions options;
   options.observe = observe;
   options.scope = planned_steps(settings.arena ? settings.arena : PlannedArena::on(network.device()));
-  options.repeat = true;
+  options.repeat = !kernels::Profile::current();  // which times ops one by one
   return to_device(sample(denoiser, table, x_T, noise, options), Device::cpu);
 }
 

@@ -4,7 +4,7 @@
     compare.py --bin BUILD/bin --out FOLDER/gpu [--rows KEYS] [--budget SECONDS] [--seconds 2] [--device cuda]
 
 Writes OUT.json and OUT.md after every row; rows that OUT.json has already are kept, so a comparison that was cut short goes on
-where it stopped. Rows are measured in order until the budget is spent. Each contestant is a process of its own with a time
+where it stopped. Contestants are measured in order, each on all rows, until the budget is spent. Each is a process of its own with a time
 limit; one that fails is reported in its cell. Ends with 3 when there is no device.
 """
 import argparse
@@ -43,13 +43,15 @@ ROWS = [
     Row("unet.cu-train-32", "unet-64", "train", 32, "f32", 1, 1),
 ]
 MEMORY_GOAL = 0.6  # ours over PyTorch's
-CONTESTANTS = ("ours", "ours one by one", "eager", "compile")
+WAYS = {"ours": "repeat", "ours one by one": "one-by-one", "ours by op": "profile"}
+CONTESTANTS = ("ours", "eager", "ours by op", "compile", "ours one by one")  # in this order, each on all rows
+OPS_SHOWN = 12
 
 
 def command(who, row, options):
     shared = [row.network, row.mode, str(row.batch), row.precision, options.device, str(options.seconds)]
-    if who.startswith("ours"):
-        return [f"{options.bin}/tw_bench_gpu", "steps", *shared, "one-by-one" if who.endswith("one") else "repeat"]
+    if who in WAYS:
+        return [f"{options.bin}/tw_bench_gpu", "steps", *shared, WAYS[who]]
     return [sys.executable, str(HERE / "torch_steps.py"), *shared, who]
 
 
@@ -93,6 +95,25 @@ def percent(amount, seconds_ms, rate):
     return f"{100 * amount / (seconds_ms * 1e-3) / rate:.0f} %" if amount and seconds_ms and rate else "-"
 
 
+def by_op(key, found):
+    """The longest ops of a step of ours and what the measured rates allow them, as a table."""
+    ops = found["ops"]
+    whole = sum(op["seconds"] for op in ops)
+    lines = ["", f"## {key}: {whole * 1e3:.3f} ms in ops, of a step without a graph", "",
+             "| op | shapes | calls | us a call | % of time | TFLOP/s | GB/s | % of roofline |", "|---|---|" + "---:|" * 6]
+    for op in ops[:OPS_SHOWN]:
+        seconds = max(op["seconds"], 1e-12)
+        name = f"{op['op']} [{op['method']}]" if op["method"] else op["op"]
+        lines.append(f"| {name} | {op['shapes']} | {op['calls']:.0f} | {seconds / op['calls'] * 1e6:.1f} | "
+                     f"{100 * seconds / max(whole, 1e-12):.1f} | {op['flops'] / seconds * 1e-12:.2f} | "
+                     f"{op['bytes'] / seconds * 1e-9:.0f} | {100 * op['roofline_seconds'] / seconds:.0f} |")
+    if len(ops) > OPS_SHOWN:
+        rest = ops[OPS_SHOWN:]
+        lines.append(f"| {len(rest)} others | | {sum(op['calls'] for op in rest):.0f} | | "
+                     f"{100 * sum(op['seconds'] for op in rest) / max(whole, 1e-12):.1f} | | | |")
+    return lines
+
+
 def report(table):
     machine = table.get("machine", {})
     lines = [f"# Steps on {table.get('device', 'a device')}", "",
@@ -120,7 +141,12 @@ def report(table):
             f"{mebibytes(ours) or 0:.0f} | {mebibytes(eager) or 0:.0f} | "
             f"{ratio(mebibytes(ours), mebibytes(eager), MEMORY_GOAL, True)} |")
         notes += [f"- {row.key}, {who}: {what['failed']}" for who, what in found.items() if "failed" in what]
-    return "\n".join(lines + ([""] + notes if notes else [])) + "\n"
+    lines += [""] + notes if notes else []
+    for row in ROWS:
+        found = table["rows"].get(row.key, {}).get("ours by op", {})
+        if "ops" in found:
+            lines += by_op(row.key, found)
+    return "\n".join(lines) + "\n"
 
 
 def write(table, out):
@@ -156,9 +182,9 @@ def main():
         table = json.loads(pathlib.Path(options.out + ".json").read_text())
     table |= {"machine": machine, "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
     failed = False
-    for row in rows:
-        found = table["rows"].setdefault(row.key, {})
-        for who in options.contestants.split(","):
+    for who in options.contestants.split(","):
+        for row in rows:
+            found = table["rows"].setdefault(row.key, {})
             if "seconds" in found.get(who, {}):
                 continue
             if left() < 10:

@@ -1,11 +1,11 @@
 // tw_bench_gpu: steps of the networks that bench/gpu/compare.py compares with PyTorch, and what the device
 // can do at most. Needs none of the applications' libraries. One line of JSON on standard output.
 //
-//   tw_bench_gpu steps NETWORK sample|dps|train BATCH f32|bf16 cuda|cpu SECONDS repeat|one-by-one
+//   tw_bench_gpu steps NETWORK sample|dps|train BATCH f32|bf16 cuda|cpu SECONDS repeat|one-by-one|profile
 //   tw_bench_gpu machine cuda|cpu
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -18,7 +18,7 @@
 #include "diffusion/objective.h"
 #include "diffusion/sampler/ddpm.h"
 #include "diffusion/timesteps.h"
-#include "kernels/op/gemm.h"
+#include "kernels/op/device_rates.h"
 #include "kernels/op/profile.h"
 #include "nn/optimiser.h"
 #include "nn/unet/cost.h"
@@ -42,7 +42,8 @@ struct Job {
   DType dtype = DType::f32;
   Device device = Device::cuda;
   double seconds = 1;
-  bool repeat = true;
+  bool repeat = true;    // as a graph
+  bool profile = false;  // what each op took in a few steps, one by one
 };
 
 UNetConfig config_of(const std::string& name) {
@@ -80,7 +81,10 @@ class Timer {
       return true;
     }
     if (steps_ == warm_up) {
-      scope_.reset();
+      if (job_.profile)
+        profile_.restart();
+      else
+        scope_.reset();
       wait(job_.device);
       start_ = begin_ = Clock::now();
       return true;
@@ -89,11 +93,36 @@ class Timer {
     wait(job_.device);
     seconds_.push_back(since(begin_) / static_cast<double>(together_));
     begin_ = Clock::now();
+    if (job_.profile) {
+      scope_.reset();
+      return false;
+    }
     return since(start_) < job_.seconds;
   }
 
   const std::vector<double>& seconds() const { return seconds_; }
   double bytes_of_step() const { return bytes_; }
+  // A step's time by op, the longest first, with what it computes and moves and what the roofline allows it.
+  Json ops(const kernels::MachineRates& rates) const {
+    std::vector<kernels::Profile::Row> rows = profile_.rows();
+    std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
+    Json list = Json::array();
+    const auto steps = static_cast<double>(together_);
+    for (const auto& row : rows) {
+      const auto calls = static_cast<double>(row.count);
+      list.push_back(
+          {{"op", row.op},
+           {"method", row.method},
+           {"shapes", row.shapes},
+           {"calls", calls / steps},
+           {"seconds", row.seconds / steps},
+           {"flops", row.flops / steps},
+           {"bytes", row.bytes / steps},
+           {"roofline_seconds",
+            calls / steps * rates.least_seconds(row.flops / calls, row.bytes / calls, row.dtype)}});
+    }
+    return list;
+  }
 
  private:
   static constexpr int64_t warm_up = 5;  // caches, the memory plan, the graph, and two of its launches
@@ -173,6 +202,17 @@ void run_training(const Job& job, UNet& network, Timer& timer) {
   } while (timer.step_done());
 }
 
+kernels::MachineRates rates_of(Device device) {
+  return device == Device::cpu ? kernels::measure_machine_rates() : kernels::measure_device_rates();
+}
+
+Json machine(Device device) {
+  const kernels::MachineRates rates = rates_of(device);
+  return {{"bf16_flops", rates.flops_16bit > 0 ? rates.flops_16bit : rates.flops},
+          {"f32_flops", rates.flops},
+          {"copy_bytes", rates.levels.back().bytes_per_second}};
+}
+
 Json steps(const Job& job) {
   UNet network(config_of(job.network), 0);
   if (job.dtype != DType::f32) network.set_activation_dtype(job.dtype);
@@ -200,56 +240,12 @@ Json steps(const Job& job) {
                                                      : 3)},
              {"bytes", timer.bytes_of_step()},
              {"graph_nodes", nodes}};
+  if (job.profile) found["ops"] = timer.ops(rates_of(job.device));
   if (job.device == Device::cuda) {
     const CudaMemory memory = cuda_memory();
     found["peak_bytes"] = memory.peak;
     found["reserved_bytes"] = memory.reserved;
   }
-  return found;
-}
-
-// The shortest of a few, each of `calls` calls.
-template <class F>
-double best_seconds(Device device, int calls, F f) {
-  f();
-  double best = 1e30;
-  for (int i = 0; i < 5; ++i) {
-    wait(device);
-    const Clock::time_point begin = Clock::now();
-    for (int call = 0; call < calls; ++call) f();
-    wait(device);
-    best = std::min(best, since(begin) / calls);
-  }
-  return best;
-}
-
-// Products of (size, size) matrices, in FLOP a second, and copies of a large array, in bytes read and
-// written.
-Json machine(Device device) {
-  Json found;
-  const bool small = device == Device::cpu || std::getenv("TW_BENCH_SMALL");
-  const int64_t size = small ? 256 : 8192;
-  for (DType dtype : {DType::bf16, DType::f32}) {
-    const auto matrix = [&](DType of) {
-      return to_device(
-          random_normal({size, size}, seeds(1), 0, Purpose::measurement).reshape({size, size}).to(of),
-          device);
-    };
-    const Tensor a = matrix(dtype), b = matrix(dtype), c = Tensor::empty({size, size}, dtype, device);
-    const Tensor workspace =
-        device == Device::cpu
-            ? Tensor::empty({kernels::gemm_workspace_bytes({}, a.shape(), b.shape(), b.dtype())}, DType::u8)
-            : Tensor();
-    const double n = static_cast<double>(size);
-    found[std::string(dtype_name(dtype)) + "_flops"] =
-        2 * n * n * n / best_seconds(device, small ? 1 : 5, [&] {
-          kernels::gemm({}, a.view(), b.view(), {}, c.view(), workspace.view());
-        });
-  }
-  const Tensor from = Tensor::zeros({small ? 1 << 16 : 1 << 28}, DType::f32, device);
-  Tensor to = Tensor::empty(from.shape(), DType::f32, device);
-  found["copy_bytes"] =
-      2.0 * static_cast<double>(from.nbytes()) / best_seconds(device, 3, [&] { to.copy_from(from); });
   return found;
 }
 
@@ -270,15 +266,16 @@ int main(int argc, char** argv) {
     }
     check(
         given.size() == 8 && given[0] == "steps", "tw_bench_gpu",
-        "usage: steps NETWORK sample|dps|train BATCH f32|bf16 cuda|cpu SECONDS repeat|one-by-one, or machine "
-        "cuda|cpu");
+        "usage: steps NETWORK sample|dps|train BATCH f32|bf16 cuda|cpu SECONDS repeat|one-by-one|profile, or "
+        "machine cuda|cpu");
     const Job job{.network = given[1],
                   .mode = given[2],
                   .batch = std::stoll(given[3]),
                   .dtype = given[4] == "bf16" ? DType::bf16 : DType::f32,
                   .device = device_named(given[5]),
                   .seconds = std::stod(given[6]),
-                  .repeat = given[7] == "repeat"};
+                  .repeat = given[7] == "repeat",
+                  .profile = given[7] == "profile"};
     std::puts(steps(job).dump().c_str());
     return 0;
   } catch (const std::exception& error) {

@@ -100,13 +100,15 @@ double peak_flops() {
 
 double MachineRates::bandwidth(double bytes) const {
   for (const Level& level : levels)
-    if (bytes <= level.bytes_per_thread * threads) return level.bytes_per_second;
+    if (bytes <= level.bytes_per_thread * std::max(threads, 1)) return level.bytes_per_second;
   return levels.empty() ? 0 : levels.back().bytes_per_second;
 }
 
-double MachineRates::least_seconds(double work, double bytes) const {
+double MachineRates::least_seconds(double work, double bytes, DType dtype) const {
   const double rate = bandwidth(bytes);
-  return std::max(flops > 0 ? work / flops : 0, rate > 0 ? bytes / rate : 0);
+  const bool is_short = dtype == DType::bf16 || dtype == DType::f16;
+  const double peak = is_short && flops_16bit > 0 ? flops_16bit : flops;
+  return std::max(peak > 0 ? work / peak : 0, rate > 0 ? bytes / rate : 0);
 }
 
 MachineRates measure_machine_rates() {

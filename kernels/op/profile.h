@@ -6,7 +6,8 @@
 // and one line opens every entry point of kernels/op/:
 //   OpTimer timer("conv2d_forward", [&] { return conv2d_flops(params, x.shape, w.shape); }, x, w, y);
 // An op that calls another is one op: the inner one finds no profile. Without a scope the line costs a load
-// and a branch (0.55 ns); with one, 0.6 us an op, which counts as time between ops.
+// and a branch (0.55 ns); with one, 0.6 us an op, which counts as time between ops. An op on a CUDA device is
+// timed there, between two events of its queue, which are read when the scope ends.
 #pragma once
 
 #include <array>
@@ -18,6 +19,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tensor/cuda_event.h"
 #include "tensor/view.h"
 
 namespace tw::kernels {
@@ -31,6 +33,8 @@ class Profile {
     const char* op;
     const char* method;  // the implementation that ran; "" where there is one
     std::string shapes;  // of the first two arguments, "(1, 32, 32, 128) (3, 3, 128, 128) f32"
+    DType dtype;         // of the first argument
+    Device device;
     int64_t count = 0;
     double seconds = 0, flops = 0, bytes = 0;  // of all calls together
   };
@@ -48,14 +52,26 @@ class Profile {
   const std::vector<std::string>& places() const { return places_; }
   double seconds() const;  // since the start, time between ops included
   void restart();          // forgets all, e.g. the warm-up
+  void settle();           // waits for the ops on a device, and adds their times
 
   static Profile* current() { return current_; }  // of this thread; null: nothing is recorded
 
  private:
   friend class ProfileScope;
   friend class OpTimer;
-  void add(const char* op, const char* method, double flops, std::span<const View* const> arguments,
-           Clock::time_point begin, Clock::time_point end);
+  struct Call {
+    const char *op, *method;
+    double flops;
+    std::span<const View* const> arguments;
+    Clock::time_point begin, end;
+    CudaEvent device_begin, device_end;  // of an op on a device, unless it was captured
+  };
+  struct Unsettled {
+    uint32_t row;
+    size_t event;  // an index into events_, or beyond
+    CudaEvent begin, end;
+  };
+  void add(const Call& call);
 
   static constinit thread_local Profile* current_;
   std::string (*place_)();
@@ -64,18 +80,24 @@ class Profile {
   std::vector<Row> rows_;
   std::vector<Event> events_;
   std::vector<std::string> places_;
+  std::vector<Unsettled> unsettled_;
+  CudaEvent device_start_;  // the first event, and when it was queued
+  double device_start_seconds_ = 0;
   std::unordered_map<std::string, uint32_t> row_of_, place_of_;
 };
 
 // The ops that this thread calls in the scope go to `profile`; scopes nest, the innermost counts.
 class ProfileScope {
  public:
-  explicit ProfileScope(Profile& profile) : outer_(Profile::current_) { Profile::current_ = &profile; }
-  ~ProfileScope() { Profile::current_ = outer_; }
+  explicit ProfileScope(Profile& profile) : profile_(profile), outer_(Profile::current_) {
+    Profile::current_ = &profile;
+  }
+  ~ProfileScope();
   ProfileScope(const ProfileScope&) = delete;
   ProfileScope& operator=(const ProfileScope&) = delete;
 
  private:
+  Profile& profile_;
   Profile* outer_;
 };
 
@@ -119,6 +141,7 @@ class OpTimer {
   const View* arguments_[most_arguments];
   size_t count_;
   Profile::Clock::time_point begin_;
+  CudaEvent device_begin_;
 };
 
 }  // namespace tw::kernels

@@ -8,7 +8,10 @@
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/op/conv2d.h"
 #include "kernels/op/copy.h"
+#include "kernels/op/device_rates.h"
 #include "kernels/op/unary.h"
+#include "tensor/cuda_graph.h"
+#include "tensor/cuda_library.h"
 #include "tensor/tensor.h"
 
 namespace tw {
@@ -128,6 +131,57 @@ TEST(Profile, ChangesNoResult) {
   EXPECT_STREQ(profile.rows()[0].op, "exp");
 }
 
+TEST(ProfileCuda, OpsOnADeviceAreTimedThere) {
+  if (!cuda_available()) GTEST_SKIP() << cuda_unavailable_reason();
+  const Tensor x = Tensor::zeros({2, 300}, DType::f32, Device::cuda);
+  const Tensor y = Tensor::zeros({2, 300}, DType::f32, Device::cuda);
+  Profile profile;
+  {
+    const ProfileScope scope(profile);
+    kernels::copy(x.view(), y.view());
+    kernels::copy(x.view(), y.view());
+    const Tensor on_host = Tensor::zeros({3});
+    kernels::fill(1, on_host.view());
+  }
+  ASSERT_EQ(profile.rows().size(), 2u);
+  const Profile::Row& row = profile.rows()[0];
+  EXPECT_EQ(row.device, Device::cuda);
+  EXPECT_EQ(row.count, 2);
+  EXPECT_EQ(row.bytes, 2 * 2 * 4.0 * 600);
+  ASSERT_EQ(profile.events().size(), 3u);
+  EXPECT_GT(profile.events()[0].seconds, 0);
+  EXPECT_NEAR(row.seconds, profile.events()[0].seconds + profile.events()[1].seconds, 1e-12);
+  EXPECT_GE(profile.events()[1].begin, profile.events()[0].begin + profile.events()[0].seconds);
+  EXPECT_EQ(profile.rows()[1].device, Device::cpu);
+  EXPECT_GT(profile.rows()[1].seconds, 0);
+}
+
+// A captured op does nothing now: it counts, without a time.
+TEST(ProfileCuda, CapturedOpsCountAndHaveNoTime) {
+  if (!cuda_available()) GTEST_SKIP() << cuda_unavailable_reason();
+  const Tensor x = Tensor::zeros({300}, DType::f32, Device::cuda);
+  const Tensor y = Tensor::zeros({300}, DType::f32, Device::cuda);
+  Profile profile;
+  CudaGraph graph;
+  {
+    const ProfileScope scope(profile);
+    graph.capture([&] { kernels::copy(x.view(), y.view()); });
+  }
+  ASSERT_EQ(profile.rows().size(), 1u);
+  EXPECT_EQ(profile.rows()[0].count, 1);
+  EXPECT_EQ(profile.rows()[0].seconds, 0);
+  EXPECT_EQ(profile.rows()[0].bytes, 2 * 4.0 * 300);
+}
+
+TEST(ProfileCuda, RatesOfADevice) {
+  if (!cuda_available()) GTEST_SKIP() << cuda_unavailable_reason();
+  const kernels::MachineRates rates = kernels::measure_device_rates();
+  EXPECT_EQ(rates.threads, 0);
+  EXPECT_GT(rates.flops, 0);
+  EXPECT_GT(rates.flops_16bit, 0);
+  EXPECT_GT(rates.bandwidth(1e12), 0);
+}
+
 TEST(MachineRates, TheRooflineIsTheSlowerOfSumsAndBytes) {
   const kernels::MachineRates rates{2, 100e9, {{1000, 40e9}, {10000, 10e9}}};
   EXPECT_EQ(rates.bandwidth(2000), 40e9);
@@ -135,6 +189,10 @@ TEST(MachineRates, TheRooflineIsTheSlowerOfSumsAndBytes) {
   EXPECT_EQ(rates.bandwidth(1e9), 10e9);  // beyond the last level
   EXPECT_EQ(rates.least_seconds(100e9, 1e9), 1.0);
   EXPECT_EQ(rates.least_seconds(1e9, 100e9), 10.0);
+  EXPECT_EQ(rates.least_seconds(100e9, 1e9, DType::bf16), 1.0);  // no rate of its own
+  const kernels::MachineRates device{0, 100e9, {{1000, 40e9}}, 1000e9};
+  EXPECT_EQ(device.least_seconds(500e9, 1e9, DType::bf16), 0.5);
+  EXPECT_EQ(device.least_seconds(500e9, 1e9, DType::f32), 5.0);
 }
 
 TEST(MachineRates, AreMeasured) {

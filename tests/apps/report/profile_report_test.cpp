@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/op/copy.h"
+#include "tensor/cuda_library.h"
 #include "tensor/tensor.h"
 
 namespace tw {
@@ -20,7 +21,8 @@ TEST(ProfileReport, TableAndTraceNameTheOps) {
     kernels::copy(x.view(), y.view());
     kernels::copy(x.view(), y.view());
   }
-  const kernels::MachineRates rates{2, 100e9, {{1000, 40e9}}};
+  ProfileRates rates;
+  rates.cpu = {2, 100e9, {{1000, 40e9}}};
   const std::string table = profile_table(profile, 1.0, rates);
   EXPECT_THAT(table, HasSubstr("2 threads; peak 100 GFLOP/s"));
   EXPECT_THAT(table, HasSubstr("copy                                         2"));
@@ -35,6 +37,25 @@ TEST(ProfileReport, TableAndTraceNameTheOps) {
   EXPECT_GE(event["ts"].get<double>(), trace["traceEvents"][0]["dur"].get<double>());
   EXPECT_EQ(event["args"]["place"], "down.0");
   EXPECT_EQ(event["args"]["shapes"], "(8, 4) f32");
+}
+
+TEST(ProfileReportCuda, OpsOnADeviceAreJudgedByItsRates) {
+  if (!cuda_available()) GTEST_SKIP() << cuda_unavailable_reason();
+  kernels::Profile profile;
+  const Tensor x = Tensor::zeros({1000}, DType::bf16, Device::cuda);
+  const Tensor y = Tensor::zeros({1000}, DType::bf16, Device::cuda);
+  {
+    const kernels::ProfileScope scope(profile);
+    kernels::copy(x.view(), y.view());
+  }
+  ProfileRates rates;
+  rates.cuda = {0, 100e9, {{1e9, 1e12}}, 500e9};
+  const std::string table = profile_table(profile, 1.0, rates);
+  EXPECT_THAT(table, HasSubstr("the CUDA device; products 100 GFLOP/s (f32), 500 (bf16); copies 1000 GB/s"));
+  ASSERT_GT(profile.rows()[0].seconds, 0);
+  const auto trace = nlohmann::json::parse(chrome_trace(profile, rates));
+  const double share = trace["traceEvents"][0]["args"]["% of roofline"];
+  EXPECT_NEAR(share, 100 * 4000 / 1e12 / profile.rows()[0].seconds, 1e-6 * share);
 }
 
 TEST(ProfileReport, OfNothing) {
