@@ -8,6 +8,7 @@
 #include "tensor/io/safetensors.h"
 #include "tests/apps/program.h"
 #include "tests/random_tensor.h"
+#include "tests/small_unet.h"
 
 namespace tw {
 namespace {
@@ -19,18 +20,10 @@ namespace fs = std::filesystem;
 class DeviceOfPrograms : public testing::Test {
  protected:
   void SetUp() override {
-    UNet network({.resolution = 8,
-                  .base = 8,
-                  .multipliers = {1, 2},
-                  .blocks = 1,
-                  .attention_resolutions = {4},
-                  .groups = 4});
-    unsigned seed = 0;
-    for (Parameter& p : network.parameters())
-      p.value.mutable_value() = random_tensor(p.value.shape(), DType::f32, ++seed, 0.2);
+    const std::unique_ptr<UNet> network = small_unet();
     ModelCard card;
     card.data = "none";
-    save_diffusion_model(path("model"), network, card, DType::f32);
+    save_diffusion_model(path("model"), *network, card, DType::f32);
   }
   std::string path(const std::string& name) const { return (folder_ / name).string(); }
 

@@ -12,6 +12,7 @@
 #include "tensor/cuda_library.h"
 #include "tensor/transfer.h"
 #include "tests/random_tensor.h"
+#include "tests/small_unet.h"
 
 namespace tw {
 namespace {
@@ -20,16 +21,7 @@ const std::vector<uint64_t> seeds{3, 14};
 const Schedule schedule;
 
 std::unique_ptr<UNet> network_on(Device device, int64_t out_channels = 3) {
-  auto network = std::make_unique<UNet>(UNetConfig{.out_channels = out_channels,
-                                                   .resolution = 8,
-                                                   .base = 8,
-                                                   .multipliers = {1, 2},
-                                                   .blocks = 1,
-                                                   .attention_resolutions = {4},
-                                                   .groups = 4});
-  unsigned seed = 0;
-  for (Parameter& p : network->parameters())
-    p.value.mutable_value().copy_from(random_tensor(p.value.shape(), DType::f32, ++seed, 0.2));
+  auto network = small_unet(out_channels);
   network->to(device);
   return network;
 }

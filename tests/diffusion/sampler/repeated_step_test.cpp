@@ -14,7 +14,7 @@
 #include "nn/unet/unet.h"
 #include "tensor/cuda_library.h"
 #include "tensor/transfer.h"
-#include "tests/random_tensor.h"
+#include "tests/small_unet.h"
 
 namespace tw {
 namespace {
@@ -31,17 +31,7 @@ class CudaRepeatedStep : public testing::Test {
   static std::vector<int64_t> steps(int64_t n) { return sampling_timesteps(Spacing::trailing, n, 1000); }
 
   static std::unique_ptr<UNet> network_for(const SamplerTable& table) {
-    auto network =
-        std::make_unique<UNet>(UNetConfig{.out_channels = table.learned == LearnedVariance::none ? 3 : 6,
-                                          .resolution = 8,
-                                          .base = 8,
-                                          .multipliers = {1, 2},
-                                          .blocks = 1,
-                                          .attention_resolutions = {4},
-                                          .groups = 4});
-    unsigned seed = 0;
-    for (Parameter& p : network->parameters())
-      p.value.mutable_value().copy_from(random_tensor(p.value.shape(), DType::f32, ++seed, 0.2));
+    auto network = small_unet(table.learned == LearnedVariance::none ? 3 : 6);
     network->to(Device::cuda);
     network->freeze();
     return network;
