@@ -30,18 +30,21 @@ std::complex<double> root(int64_t j, int64_t n) {
   return {std::cos(angle), std::sin(angle)};
 }
 
-// The radices of n, the outermost first; what is left of n beside them is returned by `rest`.
+// The radices of n, the outermost first; what is left of n beside them is returned by `rest`. Fours and
+// eights are outside and inside as far as there are two, where they are done on the way in and out.
 std::vector<int> factors(int64_t n, int64_t& rest) {
-  std::vector<int> radices;
+  int twos = 0;
+  for (; n % 2 == 0; n /= 2) ++twos;
+  std::vector<int> even, radices;
+  for (; twos >= 3 && twos != 4; twos -= 3) even.push_back(8);  // 16 is 4 4
+  for (; twos >= 2; twos -= 2) even.push_back(4);
+  if (twos) even.push_back(2);
+  const size_t outside = even.size() >= 2 ? 1 : 0;
+  if (outside) radices.push_back(even[0]);
   for (int64_t p = largest_radix; p >= 3; p -= 2)
     while (n % p == 0 && (p % 3 || p == 3) && (p % 5 || p == 5))
       radices.push_back(static_cast<int>(p)), n /= p;
-  int twos = 0;
-  for (; n % 2 == 0; n /= 2) ++twos;
-  // Eights; 16 as 4 4 and a rest of 4 or 2.
-  for (; twos >= 3 && twos != 4; twos -= 3) radices.push_back(8);
-  for (; twos >= 2; twos -= 2) radices.push_back(4);
-  if (twos) radices.push_back(2);
+  radices.insert(radices.end(), even.begin() + static_cast<std::ptrdiff_t>(outside), even.end());
   rest = n;
   return radices;
 }
@@ -51,7 +54,7 @@ struct InPlace {
   std::vector<int> radices;
   std::vector<std::vector<T>> twiddle_numbers, root_numbers;
   std::vector<const T*> twiddles, roots;
-  std::vector<int32_t> position;
+  std::vector<int32_t> position, source;
   FftTables<T> tables;
 
   explicit InPlace(int64_t n) {
@@ -67,6 +70,10 @@ struct InPlace {
       }
       position[static_cast<size_t>(k)] = static_cast<int32_t>(at);
     }
+    const int innermost = radices.empty() ? 1 : radices.back();
+    source.resize(static_cast<size_t>(n / innermost));
+    for (int64_t k = 0; k < n / innermost; ++k)
+      source[static_cast<size_t>(position[static_cast<size_t>(k)] / innermost)] = static_cast<int32_t>(k);
     int64_t size = n;
     for (const int r : radices) {
       const int64_t m = size / r;
@@ -80,8 +87,13 @@ struct InPlace {
     }
     for (const auto& numbers : twiddle_numbers) twiddles.push_back(numbers.data());
     for (const auto& numbers : root_numbers) roots.push_back(numbers.data());
-    tables = {
-        n, static_cast<int>(radices.size()), radices.data(), twiddles.data(), roots.data(), position.data()};
+    tables = {n,
+              static_cast<int>(radices.size()),
+              radices.data(),
+              twiddles.data(),
+              roots.data(),
+              position.data(),
+              source.data()};
   }
   InPlace(const InPlace&) = delete;
 

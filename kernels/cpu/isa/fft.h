@@ -18,6 +18,9 @@ struct FftTables {
   const T* const* twiddles = nullptr;  // of a level of size r m: k < m times w^k, w^2k, ... w^(r-1)k
   const T* const* roots = nullptr;     // of an odd radix r: cos, then sin of 2 pi j / r
   const int32_t* position = nullptr;   // where element k is put before
+  // Where the innermost butterflies have their numbers from: number j of butterfly b is element
+  // source[b] + j length / r.
+  const int32_t* source = nullptr;
 };
 
 // Tables of one line, of a transform of n complex numbers.

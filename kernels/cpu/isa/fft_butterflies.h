@@ -132,26 +132,104 @@ void level(T* numbers, int64_t blocks, int64_t m, int radix, const T* twiddles, 
   }
 }
 
-// In place, the numbers put where `tables` says. Parts that fit the L1 cache are finished before others are
-// begun.
+// Butterflies [begin, end) of the innermost level, of the numbers that read(k) gives.
+template <int r, class T, class Read>
+TW_INLINE void first_level(const FftTables<T>& tables, T* numbers, int64_t begin, int64_t end,
+                           const Read& read) {
+  constexpr int64_t pair = 2 * Vec<T>::lanes;
+  const int64_t step = tables.length / r;
+  for (int64_t b = begin; b < end; ++b) {
+    Complex<T> a[r];
+    const int64_t k = tables.source[b];
+#pragma GCC unroll 8
+    for (int j = 0; j < r; ++j) a[j] = read(k + j * step);
+    dft<r>(a, r, static_cast<const T*>(nullptr));
+#pragma GCC unroll 8
+    for (int j = 0; j < r; ++j) a[j].store(numbers + (b * r + j) * pair);
+  }
+}
+
+// The outermost level, whose numbers go to write(k, z) and no longer to memory.
+template <int r, class T, class Write>
+TW_INLINE void last_level(const FftTables<T>& tables, const T* numbers, const Write& write) {
+  constexpr int64_t pair = 2 * Vec<T>::lanes;
+  const int64_t m = tables.length / r;
+  for (int64_t k = 0; k < m; ++k) {
+    const T* w = tables.twiddles[0] + k * (r - 1) * 2;
+    Complex<T> a[r];
+    a[0] = Complex<T>::load(numbers + k * pair);
+#pragma GCC unroll 8
+    for (int j = 1; j < r; ++j) a[j] = Complex<T>::load(numbers + (k + j * m) * pair).times(w + (j - 1) * 2);
+    dft<r>(a, r, static_cast<const T*>(nullptr));
+#pragma GCC unroll 8
+    for (int j = 0; j < r; ++j) write(k + j * m, a[j]);
+  }
+}
+
+// Numbers of all lanes that take 32 KiB.
 template <class T>
-void transform(const FftTables<T>& tables, T* numbers, int first = 0, int64_t length = 0) {
-  constexpr int64_t fits = 32768 / (2 * Vec<T>::lanes * static_cast<int64_t>(sizeof(T)));
-  if (first == 0) length = tables.length;
-  int last = tables.levels;
-  if (length > fits && first < tables.levels) {
-    const int64_t m = length / tables.radices[first];
-    for (int j = 0; j < tables.radices[first]; ++j)
-      transform(tables, numbers + j * m * 2 * Vec<T>::lanes, first + 1, m);
-    last = first + 1;
+constexpr int64_t fits_l1 = 32768 / (2 * TW_VECTOR_BYTES);
+
+// The levels from `first` on, of `length` numbers from `at` on, in place. Parts that fit the L1 cache are
+// finished before others are begun. innermost(begin, end) does the innermost level of these numbers.
+template <class T, class Innermost>
+void levels(const FftTables<T>& tables, T* numbers, int first, int64_t at, int64_t length,
+            const Innermost& innermost) {
+  constexpr int64_t pair = 2 * Vec<T>::lanes;
+  if (first == tables.levels) return;
+  int inside = first + 1;  // levels from here on are done by then
+  if (length > fits_l1<T> && inside < tables.levels) {
+    const int64_t part = length / tables.radices[first];
+    for (int64_t j = 0; j < tables.radices[first]; ++j)
+      levels(tables, numbers, inside, at + j * part, part, innermost);
+  } else {
+    inside = tables.levels - 1;
+    innermost(at, at + length);
   }
-  int64_t m = length;
-  for (int l = first; l < last; ++l) m /= tables.radices[l];
-  for (int l = last - 1; l >= first; --l) {
-    const int64_t size = m * tables.radices[l];
-    level(numbers, length / size, m, tables.radices[l], tables.twiddles[l], tables.roots[l]);
-    m = size;
+  int64_t m = 1;
+  for (int l = inside; l < tables.levels; ++l) m *= tables.radices[l];
+  for (int l = inside - 1; l >= first; --l) {
+    const int r = tables.radices[l];
+    level(numbers + at * pair, length / (r * m), m, r, tables.twiddles[l], tables.roots[l]);
+    m *= r;
   }
+}
+
+// In place, the numbers put where `tables` says.
+template <class T>
+void transform(const FftTables<T>& tables, T* numbers) {
+  levels(tables, numbers, 0, 0, tables.length, [&](int64_t begin, int64_t end) {
+    const int l = tables.levels - 1, r = tables.radices[l];
+    level(numbers + begin * 2 * Vec<T>::lanes, (end - begin) / r, 1, r, tables.twiddles[l], tables.roots[l]);
+  });
+}
+
+// From read(k) to write(k, z) by way of `numbers`, of which write may store at number k. Fours and eights
+// outside and inside save a way to memory and back each.
+template <class T, class Read, class Write>
+TW_INLINE void transform(const FftTables<T>& tables, T* numbers, const Read& read, const Write& write) {
+  constexpr int64_t pair = 2 * Vec<T>::lanes;
+  const int outer = tables.levels >= 2 ? tables.radices[0] : 0;
+  const int inner = tables.levels >= 2 ? tables.radices[tables.levels - 1] : 0;
+  if ((outer != 4 && outer != 8) || (inner != 4 && inner != 8)) {
+    for (int64_t k = 0; k < tables.length; ++k) read(k).store(numbers + tables.position[k] * pair);
+    transform(tables, numbers);
+    for (int64_t k = 0; k < tables.length; ++k) write(k, Complex<T>::load(numbers + k * pair));
+    return;
+  }
+  const auto innermost = [&](int64_t begin, int64_t end) {
+    if (inner == 8)
+      first_level<8>(tables, numbers, begin / 8, end / 8, read);
+    else
+      first_level<4>(tables, numbers, begin / 4, end / 4, read);
+  };
+  const int64_t parts = tables.length > fits_l1<T> ? outer : 1;
+  for (int64_t j = 0; j < parts; ++j)
+    levels(tables, numbers, 1, j * (tables.length / parts), tables.length / parts, innermost);
+  if (outer == 8)
+    last_level<8>(tables, numbers, write);
+  else
+    last_level<4>(tables, numbers, write);
 }
 
 }  // namespace tw::kernels::TW_ISA
