@@ -3,6 +3,7 @@
 
 #include "kernels/op/cuda.h"
 #include "kernels/op/fft2d.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/transfer.h"
 #include "tests/random_tensor.h"
 
@@ -59,6 +60,25 @@ TEST_P(CudaFft2d, InPlace) {
     fft2d({.centred = centred}, x.view(), x.view(), {});
     EXPECT_EQ(max_error(to_device(x, Device::cpu), to_device(y, Device::cpu)), 0);
   }
+}
+
+// The plan is made by the first call; its work area and ours are nodes of the graph.
+TEST_P(CudaFft2d, CanBeCaptured) {
+  const auto run = [&](bool captured) {
+    const Tensor x = to_device(random_tensor({2, 5, 9, 3}, GetParam(), 1), Device::cuda);
+    const Tensor half = Tensor::empty({2, 5, 5, 3, 2}, GetParam(), Device::cuda);
+    const auto body = [&] {
+      rfft2d({.scale = 0.5}, x.view(), half.view(), {});
+      fft2d({.centred = true, .scale = 0.1}, half.view(), half.view(), {});
+      irfft2d({}, half.view(), x.view(), {});
+    };
+    body();
+    CudaGraph graph;
+    if (captured) graph.capture(body);
+    for (int i = 0; i < 2; ++i) captured ? graph.launch() : body();
+    return to_device(x, Device::cpu).to_vector();
+  };
+  EXPECT_EQ(run(true), run(false));
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, CudaFft2d, testing::Values(DType::f32, DType::f64),
