@@ -23,15 +23,9 @@ double loss_weight(const ObjectiveParams& params, double snr) {
   return std::min(1.0, params.min_snr_gamma / snr) * to_epsilon;
 }
 
-NoisedBatch noise_batch(const Schedule& schedule, const ObjectiveParams& params, const Tensor& x0,
-                        uint64_t seed, uint64_t step, uint64_t first_sample) {
-  check(x0.rank() == 4 && x0.dtype() == DType::f32, "noise_batch", "expected f32 images (n, h, w, c), found ",
-        dtype_name(x0.dtype()), " ", x0.shape());
-  const NoGrad no_grad;
-  const int64_t n = x0.dim(0);
-  NoisedBatch batch;
-  std::vector<RandomKey> keys;
-  std::vector<float> timesteps, weight, signal, sigma, from_x0, from_noise;
+NoiseDraw draw_noise(const Schedule& schedule, const ObjectiveParams& params, int64_t n, uint64_t seed,
+                     uint64_t step, uint64_t first_sample) {
+  NoiseDraw draw{.t = {}, .keys = {}, .coefficients = Tensor::empty({5, n})};
   for (int64_t i = 0; i < n; ++i) {
     RandomKey key{.seed = seed,
                   .sample = first_sample + static_cast<uint64_t>(i),
@@ -39,37 +33,43 @@ NoisedBatch noise_batch(const Schedule& schedule, const ObjectiveParams& params,
                   .purpose = Purpose::timestep};
     const int64_t t = static_cast<int64_t>(random_below(key, 0, static_cast<uint64_t>(schedule.steps())));
     key.purpose = Purpose::training_noise;
-    keys.push_back(key);
-
+    draw.t.push_back(t);
+    draw.keys.push_back(key);
     const Target target = target_of(params.prediction, schedule.alpha_bar(t));
-    batch.t.push_back(t);
-    timesteps.push_back(static_cast<float>(t));
-    weight.push_back(static_cast<float>(loss_weight(params, schedule.snr(t))));
-    signal.push_back(static_cast<float>(schedule.signal(t)));
-    sigma.push_back(static_cast<float>(schedule.noise(t)));
-    from_x0.push_back(static_cast<float>(target.from_x0));
-    from_noise.push_back(static_cast<float>(target.from_noise));
+    const double of_image[] = {schedule.signal(t), schedule.noise(t), target.from_x0, target.from_noise,
+                               loss_weight(params, schedule.snr(t))};
+    for (int64_t k = 0; k < 5; ++k)
+      draw.coefficients.data<float>()[k * n + i] = static_cast<float>(of_image[k]);
   }
-  const Tensor noise =
-      random_normal(Shape(std::span(x0.shape().begin() + 1, x0.shape().end())), keys, x0.device());
-  const auto per_image = [&](const std::vector<float>& values) {
-    return Var(to_device(Tensor::from(values, Shape{n, 1, 1, 1}), x0.device()));
+  return draw;
+}
+
+NoisedBatch mix_noise(Prediction prediction, const Tensor& x0, const Tensor& eps,
+                      const Tensor& coefficients) {
+  const NoGrad no_grad;
+  const auto per_image = [&](int64_t k) {
+    return Var(coefficients.select(0, k).reshape({x0.dim(0), 1, 1, 1}));
   };
-  const Var clean = x0, eps = noise;
-  batch.timesteps = Tensor::from(timesteps, Shape{n});
-  batch.weight = to_device(Tensor::from(weight, Shape{n}), x0.device());
-  batch.x_t = (per_image(signal) * clean + per_image(sigma) * eps).value();
-  switch (params.prediction) {
-    case Prediction::epsilon:
-      batch.target = noise;
-      break;
-    case Prediction::sample:
-      batch.target = x0;
-      break;
-    case Prediction::v:
-      batch.target = (per_image(from_x0) * clean + per_image(from_noise) * eps).value();
-      break;
-  }
+  const auto mixed = [&](int64_t of_x0) {
+    return (per_image(of_x0) * Var(x0) + per_image(of_x0 + 1) * Var(eps)).value();
+  };
+  NoisedBatch batch;
+  batch.weight = coefficients.select(0, 4);
+  batch.x_t = mixed(0);
+  batch.target = prediction == Prediction::epsilon ? eps : prediction == Prediction::sample ? x0 : mixed(2);
+  return batch;
+}
+
+NoisedBatch noise_batch(const Schedule& schedule, const ObjectiveParams& params, const Tensor& x0,
+                        uint64_t seed, uint64_t step, uint64_t first_sample) {
+  check(x0.rank() == 4 && x0.dtype() == DType::f32, "noise_batch", "expected f32 images (n, h, w, c), found ",
+        dtype_name(x0.dtype()), " ", x0.shape());
+  const NoiseDraw draw = draw_noise(schedule, params, x0.dim(0), seed, step, first_sample);
+  const Tensor eps =
+      random_normal(Shape(std::span(x0.shape().begin() + 1, x0.shape().end())), draw.keys, x0.device());
+  NoisedBatch batch = mix_noise(params.prediction, x0, eps, to_device(draw.coefficients, x0.device()));
+  batch.t = draw.t;
+  batch.timesteps = Tensor::from(std::vector<float>(draw.t.begin(), draw.t.end()));
   return batch;
 }
 
@@ -78,7 +78,7 @@ TrainingLoss training_loss(const NoisedBatch& batch, const Var& output) {
         ", the target is ", batch.target.shape());
   const DType dtype = output.dtype() == DType::f64 ? DType::f64 : DType::f32;
   const Var per_image = mse_per_sample(cast(output, dtype), batch.target.to(dtype));
-  return {.loss = mean(mul(per_image, batch.weight.to(dtype))), .per_image = per_image.value().to_vector()};
+  return {.loss = mean(mul(per_image, batch.weight.to(dtype))), .per_image = per_image.value()};
 }
 
 const char* name_of(LossWeight weight) {

@@ -18,6 +18,7 @@
 #include "autograd/var.h"
 #include "diffusion/prediction.h"
 #include "diffusion/schedule.h"
+#include "tensor/philox.h"
 
 namespace tw {
 
@@ -34,6 +35,18 @@ struct ObjectiveParams {
 // epsilon at 0.
 double loss_weight(const ObjectiveParams& params, double snr);
 
+// What is drawn for the images of a step, on the host.
+struct NoiseDraw {
+  std::vector<int64_t> t;
+  std::vector<RandomKey> keys;  // of eps
+  Tensor coefficients;          // (5, n) f32: x_t from x0 and from eps, the target from x0 and from eps, w
+};
+
+// Image i is drawn with the key (seed, first_sample + i, step): the same whatever the batch it is in. With
+// gradient accumulation first_sample counts through the micro-batches of a step.
+NoiseDraw draw_noise(const Schedule& schedule, const ObjectiveParams& params, int64_t n, uint64_t seed,
+                     uint64_t step, uint64_t first_sample = 0);
+
 // One draw for every image of a batch, on the device of the images but for the timesteps.
 struct NoisedBatch {
   std::vector<int64_t> t;
@@ -43,15 +56,15 @@ struct NoisedBatch {
   Tensor weight;     // (n)
 };
 
-// x0: (n, h, w, c) f32 in [-1, 1]. Image i is drawn with the key (seed, first_sample + i, step): the same
-// whatever the batch it is in. With gradient accumulation first_sample counts through the micro-batches of a
-// step.
+// x0: (n, h, w, c) f32 in [-1, 1]; drawn as above.
 NoisedBatch noise_batch(const Schedule& schedule, const ObjectiveParams& params, const Tensor& x0,
                         uint64_t seed, uint64_t step, uint64_t first_sample = 0);
+// x_t, target and weight of a draw, whose coefficients and eps are where x0 is; the rest is left undefined.
+NoisedBatch mix_noise(Prediction prediction, const Tensor& x0, const Tensor& eps, const Tensor& coefficients);
 
 struct TrainingLoss {
-  Var loss;                       // one element, the weighted mean over the batch
-  std::vector<double> per_image;  // unweighted mean squared errors, for logs by timestep
+  Var loss;          // one element, the weighted mean over the batch
+  Tensor per_image;  // (n) unweighted mean squared errors, for logs by timestep
 };
 
 // `output` is the network's for (x_t, timesteps), of any floating dtype; the loss is computed in f32 (f64 for

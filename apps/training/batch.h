@@ -6,14 +6,9 @@
 #include "apps/data/dataset.h"
 #include "apps/training/data_order.h"
 #include "apps/training/settings.h"
-#include "tensor/tensor.h"
+#include "diffusion/training_loop.h"
 
 namespace tw {
-
-struct ImageBatch {
-  Tensor images;  // (n, h, w, c) f32 in [-1, 1]
-  Tensor labels;  // (n) i32, undefined without classes; the number of classes stands for "hidden"
-};
 
 class BatchReader {
  public:

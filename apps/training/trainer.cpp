@@ -10,10 +10,11 @@
 #include "apps/cli/run_folder.h"
 #include "apps/cli/run_main.h"
 #include "apps/sampling/diffusion_model.h"
+#include "apps/training/batch.h"
 #include "apps/training/checkpoint.h"
 #include "apps/training/new_model.h"
 #include "apps/training/preview.h"
-#include "apps/training/step.h"
+#include "diffusion/training_loop.h"
 #include "nn/learning_rate.h"
 #include "nn/model_folder.h"
 
@@ -23,6 +24,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
+
+constexpr int64_t reports_together = 8;  // steps of a device between two looks at their reports
 
 // Sums of the steps since the last line of the log.
 struct LogWindow {
@@ -70,6 +73,7 @@ class Run {
 
  private:
   void resume();
+  void look_at_reports(Progress& progress);
   void write_log(int64_t step, double lr);
   void write_grids(int64_t step);
   void write_checkpoint(int64_t step);
@@ -82,9 +86,11 @@ class Run {
   Optimiser optimiser_;
   Ema ema_;
   BatchReader reader_;
-  TrainingState state_;
+  TrainingLoop loop_;
   int64_t done_ = 0;  // steps
   int64_t last_checkpoint_ = -1;
+  int64_t bad_in_a_row_ = 0;
+  double latest_loss_ = 0;
   LogWindow window_;
 };
 
@@ -96,14 +102,11 @@ Run::Run(const TrainingSettings& settings, const Options& options, Device device
       optimiser_(*model_.network, optimiser_settings(settings)),
       ema_(*model_.network, EmaSettings{.decay = settings.ema}),
       reader_(*model_.data, settings),
-      state_{*model_.network,
-             optimiser_,
-             ema_,
-             schedule_,
-             objective_of(settings, model_.card.prediction),
-             reader_,
-             settings,
-             PlannedLoop(PlannedArena::on(device))} {
+      loop_(*model_.network, optimiser_, &ema_, schedule_,
+            {.objective = objective_of(settings, model_.card.prediction),
+             .batch = settings.batch,
+             .accumulate = settings.accumulate,
+             .seed = settings.seed}) {
   if (!settings.resume.empty()) resume();
   folder_.write_settings(options.resolved(), options.command_line());
 }
@@ -131,30 +134,25 @@ int Run::train() {
   catch_interrupts();
   const LearningRate rate = learning_rate_of(settings_);
   Progress progress(settings_.steps, "it", Progress::automatic(settings_.quiet), done_);
-  int64_t bad_in_a_row = 0;
   model_.network->train();
   while (done_ < settings_.steps) {
     const double lr = rate.at(done_);
-    const StepReport report = training_step(state_, done_, lr);
-    window_.add(report);
+    loop_.step(done_, lr, [&](int64_t micro) { return reader_.read(done_, micro); });
     ++done_;
-    bad_in_a_row = report.finite ? 0 : bad_in_a_row + 1;
-    if (!report.finite) {
-      progress.say("step " + std::to_string(done_) + ": loss or gradient is not finite; the step is skipped");
-      folder_.log({{"step", done_}, {"skipped", true}});
-    }
-    if (bad_in_a_row >= settings_.patience)
-      throw Error(ErrorKind::numeric, std::to_string(bad_in_a_row) +
-                                          " steps in a row were not finite; lower --lr, or continue from a "
-                                          "checkpoint with another --seed");
     const auto due = [&](int64_t every) {
       return every > 0 && (done_ % every == 0 || done_ == settings_.steps);
     };
-    if (due(settings_.log_every)) write_log(done_, lr);
-    if (due(settings_.sample_every)) write_grids(done_);
-    if (due(settings_.checkpoint_every)) write_checkpoint(done_);
-    progress.update(done_, "loss " + short_number(report.loss));
-    if (interrupted()) {
+    const bool log = due(settings_.log_every), sample = due(settings_.sample_every),
+               checkpoint = due(settings_.checkpoint_every), stop = interrupted();
+    // A device may be behind: its steps are looked at when something is written, or many have gathered.
+    if (log || sample || checkpoint || stop || done_ % reports_together == 0 || done_ == settings_.steps ||
+        !loop_.repeats())
+      look_at_reports(progress);
+    if (log) write_log(done_, lr);
+    if (sample) write_grids(done_);
+    if (checkpoint) write_checkpoint(done_);
+    progress.update(done_, "loss " + short_number(latest_loss_));
+    if (stop) {
       write_checkpoint(done_);
       progress.finish();
       std::cerr << "interrupted; continue with --resume latest --out " << settings_.out << std::endl;
@@ -166,6 +164,23 @@ int Run::train() {
   progress.finish();
   if (!settings_.quiet) std::cerr << "model: " << (folder_.path() / "model").string() << std::endl;
   return exit_ok;
+}
+
+void Run::look_at_reports(Progress& progress) {
+  for (const StepReport& report : loop_.reports()) {
+    window_.add(report);
+    latest_loss_ = report.loss;
+    bad_in_a_row_ = report.finite ? 0 : bad_in_a_row_ + 1;
+    if (!report.finite) {
+      progress.say("step " + std::to_string(report.step + 1) +
+                   ": loss or gradient is not finite; the step is skipped");
+      folder_.log({{"step", report.step + 1}, {"skipped", true}});
+    }
+    if (bad_in_a_row_ >= settings_.patience)
+      throw Error(ErrorKind::numeric, std::to_string(bad_in_a_row_) +
+                                          " steps in a row were not finite; lower --lr, or continue from a "
+                                          "checkpoint with another --seed");
+  }
 }
 
 void Run::write_log(int64_t step, double lr) {

@@ -12,15 +12,13 @@
 #include <string>
 #include <vector>
 
-#include "autograd/ops/mse_loss.h"
 #include "diffusion/inverse/dps.h"
 #include "diffusion/inverse/mask.h"
-#include "diffusion/objective.h"
 #include "diffusion/sampler/ddpm.h"
 #include "diffusion/timesteps.h"
+#include "diffusion/training_loop.h"
 #include "kernels/op/device_rates.h"
 #include "kernels/op/profile.h"
-#include "nn/optimiser.h"
 #include "nn/unet/cost.h"
 #include "nn/unet/unet.h"
 #include "tensor/cuda_library.h"
@@ -182,24 +180,20 @@ int64_t run_sampling(const Job& job, UNet& network, Timer& timer) {
   return nodes;
 }
 
-// Noise, forward, backward, clip, Adam.
-void run_training(const Job& job, UNet& network, Timer& timer) {
+// Noise, forward, backward, clip, Adam. The images are copied to the device in every step.
+int64_t run_training(const Job& job, UNet& network, Timer& timer) {
   const UNetConfig& config = network.config();
   const Schedule schedule;
   Optimiser optimiser(network, {.decoupled = false, .clip_norm = 1});
   const Shape image{config.resolution, config.resolution, config.in_channels};
-  const Tensor images =
-      to_device(random_normal(image, seeds(job.batch), 0, Purpose::measurement), job.device);
-  uint64_t step = 0;
-  PlannedLoop memory(PlannedArena::on(job.device));
-  do {
-    memory.step([&] {
-      const NoisedBatch noised = noise_batch(schedule, {}, images, 0, step++);
-      backward(training_loss(noised, network.forward(noised.x_t, noised.timesteps)).loss);
-      optimiser.step(2e-4);
-      return true;
-    });
-  } while (timer.step_done());
+  const ImageBatch batch{.images = random_normal(image, seeds(job.batch), 0, Purpose::measurement),
+                         .labels = {}};
+  TrainingLoop loop(network, optimiser, nullptr, schedule, {.batch = job.batch, .repeat = job.repeat});
+  int64_t step = 0;
+  do loop.step(step++, 2e-4, [&](int64_t) { return batch; });
+  while (timer.step_done());
+  loop.reports();
+  return loop.graph().nodes();
 }
 
 kernels::MachineRates rates_of(Device device) {
@@ -227,11 +221,8 @@ Json steps(const Job& job) {
   if (job.device == Device::cuda) cuda_reset_peak();
   network.to(job.device);
   Timer timer(job);
-  int64_t nodes = 0;
-  if (job.mode == "train")
-    run_training(job, network, timer);
-  else
-    nodes = run_sampling(job, network, timer);
+  const int64_t nodes =
+      job.mode == "train" ? run_training(job, network, timer) : run_sampling(job, network, timer);
   const double flops = 2.0 * static_cast<double>(unet_cost(network.config()).multiply_adds * job.batch);
   Json found{{"seconds", timer.seconds()},
              {"parameters", network.parameter_count()},

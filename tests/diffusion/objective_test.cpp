@@ -91,7 +91,8 @@ TEST(Objective, TheLossIsTheWeightedMeanOfTheImagesErrors) {
   NoisedBatch batch = noise_batch(schedule, {.weight = LossWeight::min_snr}, x0, 1, 2);
   const Var output = Var::leaf(random_tensor({3, 2, 2, 1}, DType::f32, 4));
   const TrainingLoss result = training_loss(batch, output);
-  const auto o = output.value().to_vector(), target = batch.target.to_vector(), w = batch.weight.to_vector();
+  const auto o = output.value().to_vector(), target = batch.target.to_vector(), w = batch.weight.to_vector(),
+             per_image = result.per_image.to_vector();
   double loss = 0;
   std::vector<double> gradient;
   for (size_t i = 0; i < 3; ++i) {
@@ -100,7 +101,7 @@ TEST(Objective, TheLossIsTheWeightedMeanOfTheImagesErrors) {
       mse += (o[j] - target[j]) * (o[j] - target[j]) / 4;
       gradient.push_back(w[i] / 3 * 2 * (o[j] - target[j]) / 4);
     }
-    EXPECT_NEAR(result.per_image[i], mse, 1e-6);
+    EXPECT_NEAR(per_image[i], mse, 1e-6);
     loss += w[i] * mse / 3;
   }
   EXPECT_NEAR(result.loss.value().item(), loss, 1e-6);
