@@ -34,7 +34,7 @@ Json parse(const std::string& text, const std::string& where) {
 // As load_state, but tensor by tensor: never more in memory than the network and one tensor of the file.
 void load_weights(UNet& network, const SafeTensorsFile& file, const std::string& where, DType weights,
                   Device device) {
-  const AllocatorScope scope(system_allocator());  // weights live long
+  const AllocatorScope scope(weight_allocator());
   std::set<std::string> known;
   for (Parameter& parameter : network.parameters()) {
     std::map<std::string, Tensor> found;

@@ -21,11 +21,13 @@ constexpr size_t map_from = SIZE_MAX;  // the sanitizer guards what malloc retur
 constexpr size_t map_from = size_t{1} << 17;
 #endif
 constexpr size_t huge_page = size_t{1} << 21;
+constexpr int collapse = 25;  // MADV_COLLAPSE of Linux 6.1, which older C libraries do not name
 
 size_t whole_pages(size_t bytes) { return (bytes + 4095) / 4096 * 4096; }
 
-// A mapping of its own, from a huge page's boundary on so that it can lie on huge pages; null if refused.
-void* map_block(size_t bytes) {
+// A mapping of its own, a large one from a huge page's boundary on, so that it can lie on huge pages, now or
+// later; null if refused.
+void* map_block(size_t bytes, bool on_huge_pages) {
   const size_t size = whole_pages(bytes), reserved = size + (size >= huge_page ? huge_page : 0);
   void* const mapped = ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
@@ -34,7 +36,7 @@ void* map_block(size_t bytes) {
   const size_t skip = (huge_page - reinterpret_cast<uintptr_t>(begin) % huge_page) % huge_page;
   if (skip > 0) ::munmap(begin, skip);
   if (huge_page > skip) ::munmap(begin + skip + size, huge_page - skip);
-  ::madvise(begin + skip, size, MADV_HUGEPAGE);  // advice: a system without huge pages ignores it
+  if (on_huge_pages) ::madvise(begin + skip, size, MADV_HUGEPAGE);  // ignored by a system without them
   return begin + skip;
 }
 
@@ -42,8 +44,7 @@ void* map_block(size_t bytes) {
 // fresh one, which was a fifth of the time of a network's first two steps.
 class RecentMappings {
  public:
-  static constexpr size_t limit = size_t{24} << 20;
-  RecentMappings() { kept_.reserve(most); }
+  explicit RecentMappings(size_t most_bytes) : limit_(most_bytes) { kept_.reserve(most); }
 
   // Null: none is at least as large as `bytes` and at most an eighth larger.
   void* take(size_t bytes) {
@@ -62,12 +63,12 @@ class RecentMappings {
   }
   void keep(void* block, size_t bytes) noexcept {
     const size_t size = whole_pages(bytes);
-    if (size > limit) {
+    if (size > limit_) {
       ::munmap(block, size);
       return;
     }
     const std::lock_guard lock(mutex_);
-    while (held_ + size > limit || kept_.size() == most) {
+    while (held_ + size > limit_ || kept_.size() == most) {
       ::munmap(kept_.front().begin, kept_.front().size);
       held_ -= kept_.front().size;
       kept_.erase(kept_.begin());
@@ -88,6 +89,7 @@ class RecentMappings {
     char* begin;
     size_t size;
   };
+  size_t limit_;
   std::mutex mutex_;
   std::vector<Mapping> kept_;  // the longest kept first
   size_t held_ = 0;
@@ -95,13 +97,15 @@ class RecentMappings {
 
 class SystemAllocator : public Allocator {
  public:
+  SystemAllocator(bool huge_pages, size_t recent_bytes) : huge_pages_(huge_pages), recent_(recent_bytes) {}
   void* allocate(size_t bytes) override {
     // Sizes that no address space holds are refused here: sanitizers end the process on them.
     void* pointer = nullptr;
     if (bytes >= map_from) pointer = recent_.take(bytes);
     for (int attempt = 0; !pointer && bytes >> 47 == 0 && attempt < 2; ++attempt) {
       if (attempt > 0) trim();
-      pointer = bytes >= map_from ? map_block(bytes) : std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+      pointer =
+          bytes >= map_from ? map_block(bytes, huge_pages_) : std::aligned_alloc(64, (bytes + 63) / 64 * 64);
     }
     if (!pointer)
       throw Error(ErrorKind::memory, detail::join("out of memory: ", bytes, " bytes asked for a tensor",
@@ -117,6 +121,7 @@ class SystemAllocator : public Allocator {
   void trim() override { recent_.clear(); }
 
  private:
+  bool huge_pages_;
   RecentMappings recent_;
 };
 
@@ -125,7 +130,7 @@ thread_local std::shared_ptr<Allocator> scope_allocator[2];  // by device
 }  // namespace
 
 std::shared_ptr<Allocator> system_allocator() {
-  static const auto allocator = std::make_shared<SystemAllocator>();
+  static const auto allocator = std::make_shared<SystemAllocator>(true, size_t{12} << 20);
   return allocator;
 }
 
@@ -137,6 +142,11 @@ std::shared_ptr<Allocator> current_allocator(Device device) {
 
 std::shared_ptr<Allocator> lasting_allocator(Device device) {
   return device == Device::cpu ? system_allocator() : cuda_pool();
+}
+
+std::shared_ptr<Allocator> weight_allocator(Device device) {
+  static const auto allocator = std::make_shared<SystemAllocator>(false, size_t{24} << 20);
+  return device == Device::cpu ? allocator : cuda_pool();
 }
 
 AllocatorScope::AllocatorScope(std::shared_ptr<Allocator> allocator) : device_(allocator->device()) {
@@ -158,6 +168,13 @@ void Storage::discard() noexcept {
   if (allocator_ && data_) allocator_->release(data_, bytes_ ? bytes_ : 1);
   data_ = nullptr;
   owner_.reset();
+}
+
+void Storage::move_to_huge_pages() noexcept {
+  if (device_ != Device::cpu || bytes_ < map_from || !data_) return;
+  char* const data = static_cast<char*>(data_);
+  const size_t skip = (huge_page - reinterpret_cast<uintptr_t>(data) % huge_page) % huge_page;
+  if (bytes_ >= skip + huge_page) ::madvise(data + skip, (bytes_ - skip) / huge_page * huge_page, collapse);
 }
 
 }  // namespace tw

@@ -24,7 +24,7 @@ class Allocator {
 };
 
 // Memory from the system, the bottom of every other allocator. Blocks of 128 KiB and more are mapped one by
-// one, large ones on huge pages where the system grants them. The 24 MiB that were released last are kept for
+// one, large ones on huge pages where the system grants them. The 12 MiB that were released last are kept for
 // blocks of their size; the rest goes back to the system at once.
 std::shared_ptr<Allocator> system_allocator();
 
@@ -35,6 +35,11 @@ std::shared_ptr<Allocator> current_allocator(Device device = Device::cpu);
 // Memory for what outlives the steps of a loop, below every scope: the system's, or the pool of device
 // memory. Throws like current_allocator.
 std::shared_ptr<Allocator> lasting_allocator(Device device);
+
+// The same for the weights of a network that is only evaluated, as read and as packed: on the CPU on small
+// pages, which a program has sooner; those that are used often are moved (docs/handbook/memory.md). 24 MiB of
+// it are kept.
+std::shared_ptr<Allocator> weight_allocator(Device device = Device::cpu);
 
 // Tensors that the calling thread makes on allocator->device() come from `allocator` while the scope lasts.
 class AllocatorScope {
@@ -65,6 +70,9 @@ class Storage {
   // Gives the memory back while tensors still refer to it: they keep their shapes, reading them throws.
   void discard() noexcept;
   bool discarded() const { return data_ == nullptr; }
+  // Moves host memory, as far as it is whole ones, to huge pages: steps that read it again and again are
+  // faster. Takes up to some milliseconds for 2 MiB; does nothing where the system cannot.
+  void move_to_huge_pages() noexcept;
 
   // Counts in-place changes, so that autograd notices when a saved tensor has been overwritten
   // and a layer notices that its packed weights are stale.

@@ -78,11 +78,14 @@ const Tensor& PackedWeights::get(const kernels::Conv2dProblem& problem, const Te
   Slot& slot = slots_[pass == kernels::Conv2dPass::forward || on_cuda ? 0 : 1];
   const kernels::Conv2dImplementation* reader =
       on_cuda ? nullptr : &kernels::conv2d_implementation(problem, pass);
-  if (slot.holds(problem.params, w) && slot.reader == reader && slot.dtype == problem.dtype)
+  if (slot.holds(problem.params, w) && slot.reader == reader && slot.dtype == problem.dtype) {
+    if (slot.calls < often && ++slot.calls == often)
+      (slot.packed.numel() > 0 ? slot.packed : w).storage()->move_to_huge_pages();
     return slot.packed;
+  }
   check(!w.storage()->discarded(), "conv2d", "the weight ", w.shape(),
         " was given back after it had been packed for another use");
-  AllocatorScope scope(lasting_allocator(problem.device));  // it lives as long as its layer
+  AllocatorScope scope(weight_allocator(problem.device));  // it lives as long as its layer
   slot = {Tensor::empty({kernels::conv2d_packed_bytes(problem, pass)}, DType::u8, problem.device),
           w.storage(),
           w.offset(),

@@ -40,9 +40,11 @@ class PackedWeights {
     DType dtype = DType::f32;                               // of the activations
     const kernels::Conv2dImplementation* reader = nullptr;  // on the CPU
     kernels::Isa isa = kernels::Isa::portable;
+    int calls = 0;  // up to `often`
     bool holds(const kernels::Conv2dParams& wanted, const Tensor& w) const;
   };
-  Slot slots_[2];  // forward, data gradient; on CUDA the first serves both
+  static constexpr int often = 64;  // calls after which weights are worth huge pages
+  Slot slots_[2];                   // forward, data gradient; on CUDA the first serves both
   WeightUse use_ = WeightUse::any;
 };
 

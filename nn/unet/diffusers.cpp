@@ -105,7 +105,7 @@ void load_diffusers_parameters(UNet& net, const std::vector<std::string>& names,
   kernels::parallel_for(kernels::thread_count(), 1, [&](int64_t, int64_t) {
     for (size_t i = next++; i < parameters.size(); i = next++) {
       const auto value = [&] {
-        const AllocatorScope scope(system_allocator());  // weights live long
+        const AllocatorScope scope(weight_allocator());
         return Tensor::empty(parameters[i].value.shape());
       }();
       int64_t begin = 0;
