@@ -194,6 +194,7 @@ void PlannedArena::begin_step() {
   if (!state.base && state.arena > 0) {
     // The blocks of the recorded step lie in the cache below; without trim both would be held.
     state.below->trim();
+    const AllocationName name("the memory plan of a step");
     state.base = static_cast<char*>(state.below->allocate(state.arena));
   }
   state.next = 0;

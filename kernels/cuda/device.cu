@@ -1,10 +1,22 @@
 // The device and the stream of all work.
+#include <string>
+
 #include "kernels/cuda/library.h"
 
 namespace tw::cuda {
 namespace {
 
 __global__ void probe_kernel() {}
+
+// The compute capabilities that this build has code for, "8.0 9.0".
+std::string built_for() {
+  std::string text;
+#if defined(__CUDA_ARCH_LIST__)
+  for (const int number : {__CUDA_ARCH_LIST__})
+    text += (text.empty() ? "" : " ") + std::to_string(number / 100) + '.' + std::to_string(number / 10 % 10);
+#endif
+  return text;
+}
 
 int the_device = -1;
 cudaStream_t the_stream = nullptr;
@@ -36,8 +48,12 @@ TW_CUDA_EXPORT tw_cuda_open(int device) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaErrorInsufficientDriver) {
-    std::snprintf(text, sizeof text, "no CUDA driver on this machine, or one older than CUDA %d.%d (%s)",
-                  CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10, cudaGetErrorName(status));
+    int driver = 0;
+    cudaDriverGetVersion(&driver);  // 0: there is none
+    if (driver == 0) return "no CUDA driver on this machine";
+    std::snprintf(text, sizeof text,
+                  "the CUDA driver of this machine is for CUDA %d.%d, this build needs %d.%d", driver / 1000,
+                  driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
     return text;
   }
   if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
@@ -50,9 +66,16 @@ TW_CUDA_EXPORT tw_cuda_open(int device) {
   TW_CUDA_TRY(cudaSetDevice(device));
   cudaFuncAttributes attributes;
   const cudaError_t runnable = cudaFuncGetAttributes(&attributes, probe_kernel);
-  if (runnable == cudaErrorNoKernelImageForDevice || runnable == cudaErrorInvalidDeviceFunction)
-    return "this build has no code for the device's architecture; configure with "
-           "-DCMAKE_CUDA_ARCHITECTURES=...";
+  if (runnable == cudaErrorNoKernelImageForDevice || runnable == cudaErrorInvalidDeviceFunction) {
+    int major = 0, minor = 0;
+    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+    cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+    std::snprintf(text, sizeof text,
+                  "CUDA device %d has compute capability %d.%d, this build has code for %s; configure with "
+                  "-DCMAKE_CUDA_ARCHITECTURES=%d%d",
+                  device, major, minor, built_for().c_str(), major, minor);
+    return text;
+  }
   TW_CUDA_TRY(runnable);
   TW_CUDA_TRY(cudaStreamCreateWithFlags(&the_stream, cudaStreamNonBlocking));
   the_device = device;

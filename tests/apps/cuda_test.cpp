@@ -2,6 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
 #include "apps/sampling/diffusion_model.h"
 #include "tensor/cuda_library.h"
 #include "tensor/io/npy.h"
@@ -94,6 +98,26 @@ TEST_F(CudaPrograms, ADeviceThatIsNotThereIsNamed) {
   const Outcome outcome = sample("cuda:99", "out");
   EXPECT_EQ(outcome.code, 3);
   EXPECT_THAT(outcome.errors, HasSubstr("no CUDA device 99 on this machine, which has"));
+}
+
+// On machines that the emulated device can be told to be.
+TEST_F(CudaPrograms, WhatIsWrongWithAMachineIsSaid) {
+  const char* library = std::getenv("TW_CUDA_LIBRARY");
+  if (!library || !std::strstr(library, "emulated")) GTEST_SKIP() << "needs the emulated device";
+  const std::map<std::string, std::string> said{
+      {"no-driver", "--device cuda: no CUDA driver on this machine\n"},
+      {"old-driver", "--device cuda: the CUDA driver of this machine is for CUDA 12.4, this build needs "},
+      {"old-device", "--device cuda: CUDA device 0 has compute capability 7.5, this build has code for "}};
+  for (const auto& [fault, text] : said) {
+    ::setenv("TW_EMULATED_FAULT", fault.c_str(), 1);
+    const Outcome outcome = sample("cuda", "out"), automatic = sample("auto", fault);
+    ::unsetenv("TW_EMULATED_FAULT");
+    EXPECT_EQ(outcome.code, 3) << fault;
+    EXPECT_THAT(outcome.errors, HasSubstr(text));
+    EXPECT_FALSE(fs::exists(path("out")));
+    EXPECT_EQ(automatic.code, 0) << automatic.errors;
+    EXPECT_THAT(automatic.errors, HasSubstr("device: cpu ("));
+  }
 }
 
 TEST_F(CudaPrograms, SampleDrawsWhatTheCpuDraws) {

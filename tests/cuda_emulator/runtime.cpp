@@ -31,6 +31,12 @@ namespace {
 
 thread_local cudaError_t last = cudaSuccess;
 
+// TW_EMULATED_FAULT=no-driver|old-driver|old-device makes the machine one of those.
+bool has_fault(const char* name) {
+  const char* text = std::getenv("TW_EMULATED_FAULT");
+  return text && std::strcmp(text, name) == 0;
+}
+
 cudaError_t result(cudaError_t status) {
   if (status != cudaSuccess) last = status;
   return status;
@@ -62,7 +68,8 @@ extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
-  return cudaSuccess;
+  return result(has_fault("no-driver") || has_fault("old-driver") ? cudaErrorInsufficientDriver
+                                                                  : cudaSuccess);
 }
 cudaError_t cudaSetDevice(int device) { return result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
 cudaError_t cudaGetDevice(int* device) {
@@ -79,11 +86,15 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrMultiProcessorCount ? 4 : attribute == cudaDevAttrWarpSize ? 32 : 0;
+  *value = attribute == cudaDevAttrMultiProcessorCount      ? 4
+           : attribute == cudaDevAttrWarpSize               ? 32
+           : attribute == cudaDevAttrComputeCapabilityMajor ? (has_fault("old-device") ? 7 : 9)
+           : attribute == cudaDevAttrComputeCapabilityMinor ? (has_fault("old-device") ? 5 : 0)
+                                                            : 0;
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = CUDART_VERSION;
+  *version = has_fault("no-driver") ? 0 : has_fault("old-driver") ? 12040 : CUDART_VERSION;
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {
@@ -92,7 +103,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 }
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   *attributes = {};
-  return cudaSuccess;
+  return result(has_fault("old-device") ? cudaErrorNoKernelImageForDevice : cudaSuccess);
 }
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 

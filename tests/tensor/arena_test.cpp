@@ -38,6 +38,32 @@ class CountingAllocator : public Allocator {
   int allocations = 0, releases = 0;
 };
 
+// Refuses everything once it is full.
+class FullAllocator : public CountingAllocator {
+ public:
+  void* allocate(size_t bytes) override {
+    if (full) fail("out of memory", bytes, " bytes asked for a tensor", describe_current_allocation());
+    return CountingAllocator::allocate(bytes);
+  }
+  bool full = false;
+};
+
+TEST(PlannedArenaTest, SaysWhatThePlanNeedsWhenThereIsNoMemoryForIt) {
+  const auto below = std::make_shared<FullAllocator>();
+  const auto arena = std::make_shared<PlannedArena>(below);
+  const auto step = [&] {
+    const AllocatorScope scope(arena);
+    arena->begin_step();
+    { const Tensor one = Tensor::empty({1000}), two = Tensor::empty({24}); }
+    arena->end_step();
+  };
+  step();
+  below->full = true;
+  EXPECT_THAT(error_of(step), HasSubstr("4160 bytes asked for a tensor in 'the memory plan of a step'"));
+  below->full = false;
+  step();
+}
+
 TEST(PlanOffsets, NeverOverlapsAndIsNearTheLowerBound) {
   std::mt19937 random(3);
   for (int trial = 0; trial < 200; ++trial) {
