@@ -115,6 +115,14 @@ CudaMemory cuda_memory() {
 
 void cuda_reset_peak() { cuda_call("tw_cuda_reset_peak"); }
 
+void cuda_allow_tf32(bool allow) { cuda_call("tw_cuda_allow_tf32", allow); }
+
+bool cuda_tf32_allowed() {
+  bool allowed = false;
+  cuda_call("tw_cuda_tf32_allowed", &allowed);
+  return allowed;
+}
+
 void cuda_wait() { cuda_call("tw_cuda_wait"); }
 
 void cuda_copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {

@@ -41,6 +41,11 @@ std::shared_ptr<Allocator> cuda_pool();
 CudaMemory cuda_memory();
 void cuda_reset_peak();
 
+// Whether f32 products and convolutions on the device may round their inputs to tf32 (ten bits of mantissa),
+// which its matrix units are faster at. Off unless asked for, here or by TW_TF32=1.
+void cuda_allow_tf32(bool allow);
+bool cuda_tf32_allowed();
+
 // Returns when all queued work is done. Throws within a captured step.
 void cuda_wait();
 

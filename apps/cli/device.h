@@ -1,4 +1,4 @@
-// --device of the binaries: cpu, cuda, cuda:N, or auto.
+// --device of the binaries: cpu, cuda, cuda:N, or auto; --tf32.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,15 @@ class DeviceOption {
 
   // The device to work on, whose number is then the program's. auto: CUDA where it can be used, else the CPU,
   // and a line on stderr that says which and why unless quiet. Throws Error{usage} for another text, and
-  // Error{data} that says why the device asked for cannot be used.
+  // Error{data} that says why the device asked for cannot be used. --tf32 is an error on the CPU.
   Device choose(bool quiet = false) const;
   const std::string& text() const { return text_; }
 
  private:
+  Device named(bool quiet) const;
+
   std::string text_ = "cpu";
+  bool tf32_ = false;
 };
 
 }  // namespace tw

@@ -3,6 +3,7 @@
 #include "apps/cli/version.h"
 #include "apps/image/png.h"
 #include "kernels/cpu/isa.h"
+#include "tensor/cuda_library.h"
 #include "tensor/error.h"
 
 namespace tw {
@@ -10,7 +11,8 @@ namespace tw {
 using Json = nlohmann::ordered_json;
 
 std::string arithmetic_of(Device device) {
-  return device == Device::cpu ? kernels::isa_name(kernels::active_isa()) : device_name(device);
+  if (device == Device::cpu) return kernels::isa_name(kernels::active_isa());
+  return std::string(device_name(device)) + (cuda_tf32_allowed() ? " tf32" : "");
 }
 
 namespace {

@@ -11,7 +11,7 @@
 
 namespace tw {
 
-// The instruction set in use, or cuda: another one may differ in the last bits.
+// The instruction set in use, cuda, or cuda tf32: another one may differ in the last bits.
 std::string arithmetic_of(Device device);
 
 struct Provenance {

@@ -4,6 +4,7 @@
 #include "kernels/cuda/plan_cache.h"
 #include "kernels/cuda/scratch.h"
 #include "kernels/cuda/term.h"
+#include "kernels/cuda/tf32.h"
 #include "kernels/cuda/transpose.h"
 
 namespace tw::cuda {
@@ -175,7 +176,8 @@ bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) 
 bool run(const char* op, const Problem& problem, std::vector<void*> pointers) {
   for (const void* pointer : pointers)
     check(aligned(pointer), op, "on CUDA x, w and y must be aligned to 16 bytes");
-  const cudnn::Plan* plan = find_plan(problem.key(), [&] { return problem.describe(); });
+  const cudnn::Plan* plan =
+      find_plan(problem.key() + (tf32_allowed() ? ":tf32" : ""), [&] { return problem.describe(); });
   if (!plan) return false;
   for (const View& term : problem.terms) pointers.push_back(term.pointer);
   const Scratch workspace(op, static_cast<size_t>(plan->workspace_bytes()));

@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/cublas_lt.h"
 #include "kernels/cuda/scratch.h"
+#include "kernels/cuda/tf32.h"
 #include "kernels/cuda/vendor_library.h"
 
 namespace tw::cuda {
@@ -154,7 +155,11 @@ void multiply(const char* op, const Product& p) {
   const bool exact = p.inputs == DType::f64;
   const cudaDataType_t inputs = data_type(op, p.inputs), output = data_type(op, p.output);
   cublasLtMatmulDesc_t made = nullptr;
-  require_blas(api().desc_create(&made, exact ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F,
+  const bool tf32 = p.inputs == DType::f32 && tf32_allowed();
+  require_blas(api().desc_create(&made,
+                                 exact  ? CUBLAS_COMPUTE_64F
+                                 : tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                        : CUBLAS_COMPUTE_32F,
                                  exact ? CUDA_R_64F : CUDA_R_32F),
                "cublasLtMatmulDescCreate");
   const Owned<cublasLtMatmulDesc_t> desc(made);
@@ -187,7 +192,7 @@ void multiply(const char* op, const Product& p) {
                                     p.n,
                                     p.k,
                                     p.count,
-                                    p.transpose_a + 2 * p.transpose_b + 4 * (p.bias != nullptr),
+                                    p.transpose_a + 2 * p.transpose_b + 4 * (p.bias != nullptr) + 8 * tf32,
                                     p.a.row_stride,
                                     p.a.batch_stride,
                                     p.b.row_stride,

@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/plan_cache.h"
 #include "kernels/cuda/scratch.h"
+#include "kernels/cuda/tf32.h"
 
 namespace tw::cuda {
 namespace {
@@ -116,7 +117,7 @@ const cudnn::Plan* find_plan(const std::string& key, const std::function<Planned
   PlannedGraph problem = describe();
   cudnn::Target target;
   target.handle = cudnn::handle(stream());
-  std::vector<cudnn::Plan> candidates = problem.graph.plans(target, false);
+  std::vector<cudnn::Plan> candidates = problem.graph.plans(target, tf32_allowed());
   if (candidates.empty()) {
     known.plans.emplace(key, std::nullopt);
     return nullptr;

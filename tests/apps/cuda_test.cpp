@@ -58,6 +58,12 @@ TEST_F(DeviceOfPrograms, AnotherTextIsAUsageError) {
   }
 }
 
+TEST_F(DeviceOfPrograms, Tf32IsNotForTheCpu) {
+  const Outcome outcome = sample("cpu", "out", {"--tf32"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.errors, HasSubstr("--tf32: needs a CUDA device, --device is cpu"));
+}
+
 TEST_F(DeviceOfPrograms, WithoutADeviceTheReasonIsSaidAndNothingIsMade) {
   if (cuda_available()) GTEST_SKIP() << "there is a device";
   const auto reason =
@@ -93,6 +99,17 @@ class CudaPrograms : public DeviceOfPrograms {
     DeviceOfPrograms::SetUp();
   }
 };
+
+TEST_F(CudaPrograms, Tf32IsNotedInThePicture) {
+  EXPECT_EQ(sample("cuda", "plain").code, 0);
+  const Outcome outcome = sample("cuda", "rounded", {"--tf32"});
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  const double difference =
+      max_error(tensor("rounded.safetensors", "samples"), tensor("plain.safetensors", "samples"));
+  EXPECT_GT(difference, 1e-6);
+  EXPECT_LT(difference, 0.05);
+  EXPECT_THAT(text_of(folder_ / "rounded/000001.png"), HasSubstr("cuda tf32"));
+}
 
 TEST_F(CudaPrograms, ADeviceThatIsNotThereIsNamed) {
   const Outcome outcome = sample("cuda:99", "out");

@@ -3,6 +3,7 @@
 // short, pointers that are aligned less than was promised.
 #include <cublasLt.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "tests/cuda_emulator/block.h"
@@ -168,6 +169,15 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   return CUBLAS_STATUS_SUCCESS;
 }
 
+// As the matrix units see it: tf32 has ten bits of mantissa.
+static double factor(const Descriptor& on, const Layout& of, const void* matrix, int64_t at) {
+  const double value = load(of.type, matrix, at);
+  if (on.compute != CUBLAS_COMPUTE_32F_FAST_TF32) return value;
+  int exponent = 0;
+  const double mantissa = std::frexp(value, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(mantissa, 11)), exponent - 11);
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* a,
                               cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout,
                               const void* beta, const void* c, cublasLtMatrixLayout_t c_layout, void* d,
@@ -193,8 +203,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
           double sum = 0;
           for (int64_t l = 0; l < k; ++l)
             sum +=
-                load(la.type, a, batch * la.batch_stride + (ta ? i * la.leading + l : l * la.leading + i)) *
-                load(lb.type, b, batch * lb.batch_stride + (tb ? l * lb.leading + j : j * lb.leading + l));
+                factor(on, la, a, batch * la.batch_stride + (ta ? i * la.leading + l : l * la.leading + i)) *
+                factor(on, lb, b, batch * lb.batch_stride + (tb ? l * lb.leading + j : j * lb.leading + l));
           sum *= by;
           if (keep != 0) sum += keep * load(lc.type, c, batch * lc.batch_stride + j * lc.leading + i);
           if (on.epilogue == CUBLASLT_EPILOGUE_BIAS) sum += load(on.bias_type, on.bias, i);

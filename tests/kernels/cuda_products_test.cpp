@@ -328,5 +328,32 @@ TEST_P(CudaProducts, Attention) {
 INSTANTIATE_TEST_SUITE_P(, CudaProducts, testing::Values(DType::f32, DType::bf16, DType::f16),
                          [](const auto& info) { return std::string(dtype_name(info.param)); });
 
+// Off unless asked for: products have errors of 1e-3 with it, of 1e-6 without.
+TEST(CudaTf32, IsForThoseWhoAskForIt) {
+  if (!cuda_available()) GTEST_SKIP() << cuda_unavailable_reason();
+  const Tensor a = random_tensor({40, 64}, DType::f32, 1), b = random_tensor({64, 24}, DType::f32, 2);
+  const Tensor oracle = Tensor::empty({40, 24}, DType::f64);
+  const Tensor scratch =
+      Tensor::empty({gemm_workspace_bytes({}, a.shape(), b.shape(), DType::f64)}, DType::u8);
+  gemm({}, a.to(DType::f64).view(), b.to(DType::f64).view(), {}, oracle.view(), scratch.view());
+  const auto error = [&] {
+    const Tensor on_a = to_device(a, Device::cuda), on_b = to_device(b, Device::cuda);
+    const Tensor c = Tensor::empty({40, 24}, DType::f32, Device::cuda);
+    gemm({}, on_a.view(), on_b.view(), {}, c.view(), {});
+    return max_error(to_device(c, Device::cpu), oracle);
+  };
+  const bool before = cuda_tf32_allowed();
+  cuda_allow_tf32(false);
+  EXPECT_LE(error(), 1e-5);
+  cuda_allow_tf32(true);
+  EXPECT_TRUE(cuda_tf32_allowed());
+  const double rounded = error();
+  EXPECT_GE(rounded, 3e-5);
+  EXPECT_LE(rounded, 5e-3);
+  cuda_allow_tf32(false);
+  EXPECT_LE(error(), 1e-5);  // the choice of an algorithm is kept for each
+  cuda_allow_tf32(before);
+}
+
 }  // namespace
 }  // namespace tw::kernels
