@@ -28,8 +28,8 @@ struct AdamParams {
 // Throws Error when a number is out of its range.
 void check_adam(const AdamParams& params);
 
-// All of one shape, contiguous. parameter, m, v and ema are f32 (or all f64); gradient is f32 or bf16, on CUDA
-// also f16 (f64).
+// All of one shape, contiguous. parameter, m, v and ema are f32 (or all f64); gradient is f32 or bf16, on
+// CUDA also f16 (f64).
 struct AdamTensors {
   View parameter, gradient, m, v;
   View ema;        // may be absent
