@@ -33,16 +33,25 @@ struct Ahead {
   int64_t step;
 };
 
+// Where the sums of whole groups of pixels and of a whole panel go from their registers: y = sums + bias +
+// residual.
+struct Target {
+  float* at[most_groups];              // the first pixel of each group
+  const float* residual[most_groups];  // null: none
+  const float* bias;                   // null: none
+  int64_t next;                        // floats between pixels, of the residual too
+};
+
 // Floats between what is read of a panel that comes from memory and what is fetched.
 constexpr int stream_distance = 2048;
 // With more tiles a panel, there is time to fetch the next one on the way.
 constexpr int64_t most_tiles_of_stream = 8;
 
-// c(G * group, NV) = sums over the runs; the pixels of group i at at[i] + j * pitch, b as [term][NV], which
-// comes from memory if `stream`.
+// Sums over the runs, to `target` or, if that is null, to c(G * group, NV); the pixels of group i at at[i] +
+// j * pitch, b as [term][NV], which comes from memory if `stream`.
 template <int G, int NV, bool stream>
 [[gnu::noinline]] void multiply(const float* const* at, int64_t pitch, const Runs& runs, const float* b,
-                                Ahead ahead, float* c) {
+                                Ahead ahead, const Target* target, float* c) {
   int64_t steps[group];
 #pragma GCC unroll 4
   for (int p = 0; p < group; ++p) steps[p] = p * pitch;
@@ -93,18 +102,43 @@ template <int G, int NV, bool stream>
           for (int i = 0; i < G; ++i) ++x[i];
         }
       }
+  if (!target) {
 #pragma GCC unroll 16
-  for (int i = 0; i < G * group; ++i)
+    for (int i = 0; i < G * group; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) V(sums[i][j]).store(c + (i * NV + j) * lanes);
+      for (int j = 0; j < NV; ++j) V(sums[i][j]).store(c + (i * NV + j) * lanes);
+    return;
+  }
+  if (target->bias)
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) {
+      const typename V::Native bias = V::load(target->bias + j * lanes).native;
+#pragma GCC unroll 16
+      for (int i = 0; i < G * group; ++i) sums[i][j] += bias;
+    }
+  if (target->residual[0])
+#pragma GCC unroll 4
+    for (int i = 0; i < G; ++i)
+#pragma GCC unroll 4
+      for (int p = 0; p < group; ++p)
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j)
+          sums[i * group + p][j] += V::load(target->residual[i] + p * target->next + j * lanes).native;
+#pragma GCC unroll 4
+  for (int i = 0; i < G; ++i)
+#pragma GCC unroll 4
+    for (int p = 0; p < group; ++p)
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j)
+        V(sums[i * group + p][j]).store(target->at[i] + p * target->next + j * lanes);
 }
 
 template <int NV, bool stream>
 void multiply_groups(int64_t groups, const float* const* at, int64_t pitch, const Runs& runs, const float* b,
-                     const Ahead& ahead, float* c) {
-  if (groups == 3) return multiply<3, NV, stream>(at, pitch, runs, b, ahead, c);
-  if (groups == 2) return multiply<2, NV, stream>(at, pitch, runs, b, ahead, c);
-  multiply<1, NV, stream>(at, pitch, runs, b, ahead, c);
+                     const Ahead& ahead, const Target* target, float* c) {
+  if (groups == 3) return multiply<3, NV, stream>(at, pitch, runs, b, ahead, target, c);
+  if (groups == 2) return multiply<2, NV, stream>(at, pitch, runs, b, ahead, target, c);
+  multiply<1, NV, stream>(at, pitch, runs, b, ahead, target, c);
 }
 
 // `count` channels of a pixel; `from` null gives zeros.
@@ -176,53 +210,76 @@ TW_INLINE V load_term(const View& view, int64_t at, int64_t count) {
   return count == lanes ? V::load(from) : V::load(from, count);
 }
 
-// Up to `group` neighbours of a row of the grid, the chunk's next ones in order.
-struct Group {
-  int64_t slice, row, column;
-  int64_t pixels;
+// Floats between neighbours of the packed source, or of the source where that is read in place.
+struct SourceSteps {
+  const float* begin;
+  int64_t pixel, line, plane;
 };
 
-Group first_group(const GridChunk& c) { return {0, 0, 0, c.columns < group ? c.columns : group}; }
+// Up to `group` neighbours of a row of the grid.
+struct Group {
+  int64_t pixels, sample;
+  const float* source;  // the first term of the first pixel
+  int64_t output;       // elements of the output before the first pixel
+};
 
-void advance(const GridChunk& c, Group& p) {
-  p.column += group;
-  if (p.column >= c.columns) {
-    p.column = 0;
-    if (++p.row == c.rows) p.row = 0, ++p.slice;
+// The groups of a chunk in their order.
+class Groups {
+ public:
+  Groups(const TapGemm& product, const GridChunk& chunk, const SourceSteps& source)
+      : g(product), c(chunk), source_(source) {
+    begin_row();
   }
-  p.pixels = c.columns - p.column < group ? c.columns - p.column : group;
-}
+
+  TW_INLINE Group next() {
+    const int64_t left = c.columns - column_;
+    const Group p{left < group ? left : group, sample_,
+                  row_source_ + column_ * g.axes[2].source_step * source_.pixel,
+                  row_output_ + column_ * g.axes[2].out_step * g.output_stride};
+    column_ += group;
+    if (column_ >= c.columns) {
+      column_ = 0;
+      if (++row_ == c.rows) row_ = 0, ++slice_;
+      begin_row();
+    }
+    return p;
+  }
+
+ private:
+  void begin_row() {
+    const TapAxis &depth = g.axes[0], &height = g.axes[1], &width = g.axes[2];
+    const int64_t slice = c.slice + slice_;
+    sample_ = depth.grid == 1 ? slice : slice / depth.grid;
+    const int64_t z = depth.out + (slice - sample_ * depth.grid) * depth.out_step;
+    const int64_t y = height.out + (c.row + row_) * height.out_step,
+                  x = width.out + c.column * width.out_step;
+    row_source_ =
+        source_.begin + slice_ * depth.taps * source_.plane + row_ * height.source_step * source_.line;
+    row_output_ = (((sample_ * depth.output + z) * height.output + y) * width.output + x) * g.output_stride;
+  }
+
+  const TapGemm& g;
+  const GridChunk& c;
+  const SourceSteps source_;
+  int64_t slice_ = 0, row_ = 0, column_ = 0;
+  int64_t sample_ = 0, row_output_ = 0;
+  const float* row_source_ = nullptr;
+};
 
 // y = alpha * sums + bias + temb + residual, for one group and the `count` channels from `channel`.
 template <class T>
-void finish(const TapGemm& g, const GridChunk& c, const Group& p, const float* sums, int64_t vectors,
-            int64_t channel, int64_t count) {
-  const TapAxis &depth = g.axes[0], &height = g.axes[1], &width = g.axes[2];
-  const int64_t slice = c.slice + p.slice, sample = depth.grid == 1 ? slice : slice / depth.grid;
-  const int64_t z = depth.out + (depth.grid == 1 ? 0 : slice % depth.grid) * depth.out_step;
-  const int64_t y = height.out + (c.row + p.row) * height.out_step,
-                x = width.out + (c.column + p.column) * width.out_step;
-  int64_t at =
-      (((sample * depth.output + z) * height.output + y) * width.output + x) * g.output_stride + channel;
-  const int64_t next = width.out_step * g.output_stride;
+void finish(const TapGemm& g, const Group& p, const float* sums, int64_t vectors, int64_t channel,
+            int64_t count) {
+  const int64_t next = g.axes[2].out_step * g.output_stride;
+  int64_t at = p.output + channel;
   T* out = static_cast<T*>(g.output) + at;
-  if (count == panel_channels && g.alpha == 1 && !g.temb && !g.residual) {
-    V bias[panel_vectors];
-#pragma GCC unroll 4
-    for (int j = 0; j < panel_vectors; ++j)
-      bias[j] = g.bias ? load_term(g.bias, channel + j * lanes, lanes) : V(0.0f);
-    for (int64_t i = 0; i < p.pixels; ++i, out += next, sums += panel_channels)
-#pragma GCC unroll 4
-      for (int j = 0; j < panel_vectors; ++j) (V::load(sums + j * lanes) + bias[j]).store(out + j * lanes);
-    return;
-  }
   for (int64_t i = 0; i < p.pixels; ++i, at += next, out += next, sums += vectors * lanes)
     for (int64_t j = 0; j < count; j += lanes) {
       const int64_t n = count - j < lanes ? count - j : lanes;
       V value = V::load(sums + j);
       if (g.alpha != 1) value *= V(g.alpha);
       if (g.bias) value += load_term(g.bias, channel + j, n);
-      if (g.temb) value += load_term(g.temb, sample * g.channels + channel + j, n);
+      if (g.temb) value += load_term(g.temb, p.sample * g.channels + channel + j, n);
       if (g.residual) value += load_term(g.residual, at + j, n);
       if (n == lanes)
         value.store(out + j);
@@ -247,25 +304,47 @@ const char* in_memory(const TapGemm& g, const GridChunk& c) {
          pixel * g.pixel_stride * (g.source_dtype == DType::bf16 ? 2 : 4);
 }
 
-void multiply_chunk(const TapGemm& g, const GridChunk& c, const GridChunk& following, const float* packed,
-                    int64_t panel_begin, int64_t panel_end) {
-  const TapAxis &depth = g.axes[0], &height = g.axes[1], &width = g.axes[2];
+// How the packed source, or the source itself, is read.
+SourceSteps source_steps(const TapGemm& g, const GridChunk& c, const float* packed) {
   const bool here = in_place(g, c);
-  const int64_t pixel = here ? g.pixel_stride : g.depth;
-  const int64_t line = (here ? width.source : packed_columns(g, c, group)) * pixel;
-  const int64_t plane = (here ? height.source : packed_extent(height, c.rows)) * line;
-  const float* begin = here ? reinterpret_cast<const float*>(in_memory(g, c)) : packed;
-  Runs runs{height.taps, depth.taps, 1, height.offset_step * line, plane, 0, width.taps * g.depth};
+  SourceSteps s;
+  s.begin = here ? reinterpret_cast<const float*>(in_memory(g, c)) : packed;
+  s.pixel = here ? g.pixel_stride : g.depth;
+  s.line = (here ? g.axes[2].source : packed_columns(g, c, group)) * s.pixel;
+  s.plane = (here ? g.axes[1].source : packed_extent(g.axes[1], c.rows)) * s.line;
+  return s;
+}
+
+Runs runs_of(const TapGemm& g, const SourceSteps& s) {
+  const TapAxis &depth = g.axes[0], &height = g.axes[1], &width = g.axes[2];
+  Runs runs{height.taps, depth.taps, 1, height.offset_step * s.line, s.plane, 0, width.taps * g.depth};
   if (width.offset_step != 1 && width.taps > 1)
     runs.columns = width.taps, runs.column = width.offset_step * g.depth, runs.length = g.depth;
-  const int64_t pitch = width.source_step * pixel;
+  return runs;
+}
+
+// Whether sums can go to the output from their registers.
+bool has_target(const TapGemm& g) {
+  return g.output_dtype == DType::f32 && g.alpha == 1 && !g.temb && (!g.bias || g.bias.dtype == DType::f32) &&
+         (!g.residual || g.residual.dtype == DType::f32);
+}
+
+void multiply_chunk(const TapGemm& g, const GridChunk& c, const GridChunk& following, const float* packed,
+                    int64_t panel_begin, int64_t panel_end) {
+  const SourceSteps from = source_steps(g, c, packed);
+  const Runs runs = runs_of(g, from);
+  const int64_t pitch = g.axes[2].source_step * from.pixel;
   const int64_t groups = c.slices * c.rows * ((c.columns + group - 1) / group);
   const int64_t tiles = (groups + most_groups - 1) / most_groups;
   const int64_t panel_size = g.terms() * panel_channels;
   const char* source = in_memory(g, following);
-  const int64_t source_floats = following.slices * depth.taps * packed_extent(height, following.rows) *
-                                packed_extent(width, following.columns) * g.pixel_stride;
+  const int64_t source_floats = following.slices * g.axes[0].taps * packed_extent(g.axes[1], following.rows) *
+                                packed_extent(g.axes[2], following.columns) * g.pixel_stride;
   const int64_t source_share = g.terms() == 0 ? 0 : source_floats * 4 / (tiles * (panel_end - panel_begin));
+  const auto step_of = [&](int64_t share) { return share ? share * 8 / g.terms() + 1 : 0; };
+  const int64_t source_step = step_of(source_share);
+  const bool targeted = has_target(g);
+  Target target{{}, {}, nullptr, g.axes[2].out_step * g.output_stride};
   float sums[most_groups * group * panel_channels];
   for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
     const int64_t vectors = vectors_of(g, panel), channel = panel * panel_channels;
@@ -273,32 +352,40 @@ void multiply_chunk(const TapGemm& g, const GridChunk& c, const GridChunk& follo
     const float* b = g.panels + panel * panel_size;
     // Tiles fetch, in turns, their shares of the next panel and of the next chunk's source.
     const int64_t panel_share = panel + 1 < panel_end ? panel_size * 4 / tiles : 0;
+    const int64_t panel_step = step_of(panel_share);
     const char* next_panel = reinterpret_cast<const char*>(b + panel_size);
     const char* next_source = source + source_share * tiles * (panel - panel_begin);
-    Group in = first_group(c), out = in;
+    target.bias = targeted && g.bias ? static_cast<const float*>(g.bias.pointer) + channel : nullptr;
+    Groups walk(g, c, from);
     for (int64_t tile = 0, done = 0; tile < tiles; ++tile) {
       // Tiles as equal as can be: 16 groups are 3 + 3 + 3 + 3 + 2 + 2.
       const int64_t size = (groups - done + (tiles - tile) - 1) / (tiles - tile);
+      done += size;
+      Group tile_groups[most_groups];
       const float* at[most_groups];
-      for (int64_t i = 0; i < size; ++i, advance(c, in))
-        at[i] =
-            begin + in.slice * depth.taps * plane + in.row * height.source_step * line + in.column * pitch;
-      const bool turn = tile % 2 == 0;
-      const int64_t share = turn ? panel_share : source_share;
-      const Ahead ahead{(turn ? next_panel : next_source) + share * tile,
-                        share ? share * 8 / g.terms() + 1 : 0};
+      bool whole = targeted && count == wide;
+      for (int64_t i = 0; i < size; ++i) {
+        const Group& p = tile_groups[i] = walk.next();
+        at[i] = p.source;
+        whole = whole && p.pixels == group;
+        if (!whole) continue;
+        target.at[i] = static_cast<float*>(g.output) + p.output + channel;
+        if (g.residual)
+          target.residual[i] = static_cast<const float*>(g.residual.pointer) + p.output + channel;
+      }
+      const Ahead ahead = tile % 2 == 0 ? Ahead{next_panel + panel_share * tile, panel_step}
+                                        : Ahead{next_source + source_share * tile, source_step};
       const bool stream = tile == 0 && tiles <= most_tiles_of_stream;
       const auto multiply_tile =
           vectors == 1
               ? (stream ? multiply_groups<1, true> : multiply_groups<1, false>)
               : (stream ? multiply_groups<panel_vectors, true> : multiply_groups<panel_vectors, false>);
-      multiply_tile(size, at, pitch, runs, b, ahead, sums);
-      for (int64_t i = 0; i < size; ++i, advance(c, out))
+      multiply_tile(size, at, pitch, runs, b, ahead, whole ? &target : nullptr, sums);
+      for (int64_t i = 0; i < size && !whole; ++i)
         if (g.output_dtype == DType::bf16)
-          finish<bf16>(g, c, out, sums + i * group * wide, vectors, channel, count);
+          finish<bf16>(g, tile_groups[i], sums + i * group * wide, vectors, channel, count);
         else
-          finish<float>(g, c, out, sums + i * group * wide, vectors, channel, count);
-      done += size;
+          finish<float>(g, tile_groups[i], sums + i * group * wide, vectors, channel, count);
     }
   }
 }
