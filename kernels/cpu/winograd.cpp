@@ -29,7 +29,9 @@ Partition partition(const WinogradConv& g, const WinogradKernels& kernels) {
   const int64_t most =
       std::max(least_tiles, block_target / (winograd_points * round_up(g.depth, winograd_chunk)));
   const int64_t share = ceil_div(tiles, p.tile_slots);
-  p.block = ceil_div(share, ceil_div(share, most));
+  // Whole units of the kernel: 64 tiles are 32 + 32, not 22 + 22 + 20 that are multiplied as 24 each.
+  const int64_t unit = kernels.tiles_per_group / 3, blocks = std::max<int64_t>(1, (share + most / 2) / most);
+  p.block = round_up(ceil_div(share, blocks), unit);
   return p;
 }
 
