@@ -241,8 +241,11 @@ void run_typed(const WinogradConv& g, int64_t tile, int64_t tiles, int64_t panel
   const Groups groups(tiles);
   const int64_t padded = round_up(g.depth, chunk);
   const int64_t stride = winograd_point_stride(g.depth, round_up(tiles, group_tiles));
-  // One group uses the weights once: then half as many, so that its sums and tiles fit beside them.
-  const int64_t depths_at_once = groups.count == 1 ? winograd_weight_depths / 2 : winograd_weight_depths;
+  // Of one group of tiles everything that belongs to 16 depths fits into the L1 cache: their weights are read
+  // once, for all rows of points. With more groups the sums do not, and are touched less often instead.
+  const bool few = groups.count == 1;
+  const int64_t depths_at_once = few ? winograd_weight_depths / 2 : winograd_weight_depths;
+  const int64_t parts = ceil_div(padded, depths_at_once);
   transform_block<T>(g, groups, tile, tiles, stride, scratch.tiles);
   for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
     const int64_t vectors = vectors_of(g, panel), width = vectors * lanes;
@@ -253,20 +256,20 @@ void run_typed(const WinogradConv& g, int64_t tile, int64_t tiles, int64_t panel
     // Every product fetches its share of the next panel.
     const bool last = panel + 1 == panel_end;
     const char* ahead = reinterpret_cast<const char*>(last ? weights : weights + panel_size);
-    const int64_t products = winograd_points * groups.count * ceil_div(padded, depths_at_once);
+    const int64_t products = winograd_points * groups.count * parts;
     const int64_t share = last ? 0 : panel_size * static_cast<int64_t>(sizeof(float)) / products;
-    for (int row = 0; row < side; ++row)
-      for (int64_t depth = 0; depth < padded; depth += depths_at_once) {
-        const int64_t depths = padded - depth < depths_at_once ? padded - depth : depths_at_once;
-        transform_row[row](weights + 9 * depth * width, depths, width, weight_stride, scratch.weights);
-        for (int column = 0; column < side; ++column)
-          for (int64_t group = 0; group < groups.count; ++group, ahead += share) {
-            const int64_t point = row * side + column, rows = groups.rows(group), first = groups.begin(group);
-            multiply_rows(rows, scratch.tiles + point * stride + first * padded + depth * rows,
-                          scratch.weights + column * weight_stride, depths / chunk, depth == 0, ahead,
-                          scratch.products + (first * winograd_points + point) * width);
-          }
-      }
+    for (int64_t i = 0; i < side * parts; ++i) {
+      const int64_t row = few ? i % side : i / parts, depth = (few ? i / side : i % parts) * depths_at_once;
+      const int64_t depths = padded - depth < depths_at_once ? padded - depth : depths_at_once;
+      transform_row[row](weights + 9 * depth * width, depths, width, weight_stride, scratch.weights);
+      for (int column = 0; column < side; ++column)
+        for (int64_t group = 0; group < groups.count; ++group, ahead += share) {
+          const int64_t point = row * side + column, rows = groups.rows(group), first = groups.begin(group);
+          multiply_rows(rows, scratch.tiles + point * stride + first * padded + depth * rows,
+                        scratch.weights + column * weight_stride, depths / chunk, depth == 0, ahead,
+                        scratch.products + (first * winograd_points + point) * width);
+        }
+    }
     for (int64_t t = 0; t < tiles; ++t)
       for (int64_t j = 0; j < vectors; ++j) {
         const int64_t channel = panel * panel_channels + j * lanes, left = g.channels - channel;
