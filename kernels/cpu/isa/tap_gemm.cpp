@@ -19,12 +19,14 @@ constexpr int group = TW_VECTOR_BYTES == 64 ? 4 : 2;
 constexpr int most_groups = 3;
 constexpr int panel_vectors = 2;
 constexpr int panel_channels = panel_vectors * lanes;
+constexpr int cache_line = 64;
 
 // The terms of a sum: `runs` stretches of `length` of them, run r of a pixel at pixel + r's offset.
 struct Runs {
   int64_t rows, planes, columns;  // taps along each axis; along columns only if they are not one run
   int64_t row, plane, column;     // steps between them
   int64_t length;
+  int64_t begin = 0;  // floats from the pixel to the first one
 };
 
 // Memory that will be read next, fetched a little at every step.
@@ -42,10 +44,11 @@ struct Target {
   int64_t next;                        // floats between pixels, of the residual too
 };
 
-// Floats between what is read of a panel that comes from memory and what is fetched.
-constexpr int stream_distance = 2048;
-// With more tiles a panel, there is time to fetch the next one on the way.
+// With few tiles a panel, memory limits: then it is taken in pieces that stay in the L1 cache until every
+// tile has run over them, and each term fetches what is read this many floats later.
 constexpr int64_t most_tiles_of_stream = 8;
+constexpr int64_t terms_of_piece = 96;
+constexpr int64_t stream_distance = 2 * terms_of_piece * panel_channels;
 
 // A tile of so many terms takes long enough for the lines that it will write to come from memory meanwhile;
 // with three channels, 27 terms, fetching them made it 8 % slower.
@@ -57,11 +60,12 @@ TW_INLINE void fetch_output(const float* first, int64_t next, int64_t count) {
     for (int64_t j = 0; j < count; j += 16) __builtin_prefetch(first + p * next + j, 1);
 }
 
-// Sums over the runs, to `target` or, if that is null, to c(G * group, NV); the pixels of group i at at[i] +
-// j * pitch, b as [term][NV], which comes from memory if `stream`.
+// Sums over the runs, on top of c unless these are the `first`, to `target` or, if that is null, to c(G *
+// group, NV); the pixels of group i at at[i] + j * pitch, b as [term][NV], which comes from memory if
+// `stream`.
 template <int G, int NV, bool stream>
 [[gnu::noinline]] void multiply(const float* const* at, int64_t pitch, const Runs& runs, const float* b,
-                                Ahead ahead, const Target* target, float* c) {
+                                Ahead ahead, bool first, const Target* target, float* c) {
   int64_t steps[group];
 #pragma GCC unroll 4
   for (int p = 0; p < group; ++p) steps[p] = p * pitch;
@@ -69,7 +73,8 @@ template <int G, int NV, bool stream>
 #pragma GCC unroll 16
   for (int i = 0; i < G * group; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) sums[i][j] = V(0.0f).native;
+    for (int j = 0; j < NV; ++j)
+      sums[i][j] = !stream || first ? V(0.0f).native : V::load(c + (i * NV + j) * lanes).native;
   const auto one = [&](const float* const(&x)[G], int64_t k) __attribute__((always_inline)) {
     typename V::Native weight[NV];
 #pragma GCC unroll 4
@@ -86,22 +91,26 @@ template <int G, int NV, bool stream>
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) sums[i * group + p][j] = pixel * weight[j] + sums[i * group + p][j];
       }
-    if constexpr (stream)
+    if constexpr (stream) {
 #pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) __builtin_prefetch(b + stream_distance + j * lanes, 0, 2);
+      for (int j = 0; j < NV; ++j) __builtin_prefetch(ahead.at + j * cache_line, 0, 2);
+      ahead.at += ahead.step;
+    }
     b += NV * lanes;
   };
   for (int64_t plane = 0; plane < runs.planes; ++plane)
     for (int64_t row = 0; row < runs.rows; ++row)
       for (int64_t column = 0; column < runs.columns; ++column) {
-        const int64_t offset = plane * runs.plane + row * runs.row + column * runs.column;
+        const int64_t offset = runs.begin + plane * runs.plane + row * runs.row + column * runs.column;
         const float* x[G];
 #pragma GCC unroll 4
         for (int i = 0; i < G; ++i) x[i] = at[i] + offset;
         int64_t k = runs.length;
         for (; k >= 4; k -= 4) {
-          __builtin_prefetch(ahead.at, 0, 2);
-          ahead.at += ahead.step;
+          if constexpr (!stream) {
+            __builtin_prefetch(ahead.at, 0, 2);
+            ahead.at += ahead.step;
+          }
           one(x, 0), one(x, 1), one(x, 2), one(x, 3);
 #pragma GCC unroll 4
           for (int i = 0; i < G; ++i) x[i] += 4;
@@ -145,10 +154,10 @@ template <int G, int NV, bool stream>
 
 template <int NV, bool stream>
 void multiply_groups(int64_t groups, const float* const* at, int64_t pitch, const Runs& runs, const float* b,
-                     const Ahead& ahead, const Target* target, float* c) {
-  if (groups == 3) return multiply<3, NV, stream>(at, pitch, runs, b, ahead, target, c);
-  if (groups == 2) return multiply<2, NV, stream>(at, pitch, runs, b, ahead, target, c);
-  multiply<1, NV, stream>(at, pitch, runs, b, ahead, target, c);
+                     const Ahead& ahead, bool first, const Target* target, float* c) {
+  if (groups == 3) return multiply<3, NV, stream>(at, pitch, runs, b, ahead, first, target, c);
+  if (groups == 2) return multiply<2, NV, stream>(at, pitch, runs, b, ahead, first, target, c);
+  multiply<1, NV, stream>(at, pitch, runs, b, ahead, first, target, c);
 }
 
 // `count` channels of a pixel; `from` null gives zeros.
@@ -241,18 +250,18 @@ class Groups {
     begin_row();
   }
 
-  TW_INLINE Group next() {
+  TW_INLINE void next(Group& p) {
     const int64_t left = c.columns - column_;
-    const Group p{left < group ? left : group, sample_,
-                  row_source_ + column_ * g.axes[2].source_step * source_.pixel,
-                  row_output_ + column_ * g.axes[2].out_step * g.output_stride};
+    p.pixels = left < group ? left : group;
+    p.sample = sample_;
+    p.source = row_source_ + column_ * g.axes[2].source_step * source_.pixel;
+    p.output = row_output_ + column_ * g.axes[2].out_step * g.output_stride;
     column_ += group;
     if (column_ >= c.columns) {
       column_ = 0;
       if (++row_ == c.rows) row_ = 0, ++slice_;
       begin_row();
     }
-    return p;
   }
 
  private:
@@ -339,65 +348,126 @@ bool has_target(const TapGemm& g) {
          (!g.residual || g.residual.dtype == DType::f32);
 }
 
+// A panel: its channels [channel, channel + count), computed as `vectors` vectors.
+struct Panel {
+  const float* weights;
+  int64_t vectors, channel, count;
+};
+
+// Up to most_groups groups that are multiplied at once.
+struct Tile {
+  int64_t size;
+  Group groups[most_groups];
+  const float* at[most_groups];
+  bool targeted;  // its sums go to `target`
+  Target target;
+};
+
+// The next `size` groups; in place, because copying what was just written would wait for it.
+TW_INLINE void set_tile(const TapGemm& g, const Panel& panel, bool targeted, int64_t size, Groups& walk,
+                        Tile& t) {
+  t.size = size;
+  t.targeted = targeted && panel.count == panel.vectors * lanes;
+  t.target.next = g.axes[2].out_step * g.output_stride;
+  t.target.bias = targeted && g.bias ? static_cast<const float*>(g.bias.pointer) + panel.channel : nullptr;
+  t.target.residual[0] = nullptr;
+  for (int64_t i = 0; i < size; ++i) {
+    walk.next(t.groups[i]);
+    t.at[i] = t.groups[i].source;
+    t.targeted = t.targeted && t.groups[i].pixels == group;
+    if (!t.targeted) continue;
+    const int64_t to = t.groups[i].output + panel.channel;
+    t.target.at[i] = static_cast<float*>(g.output) + to;
+    if (g.residual) t.target.residual[i] = static_cast<const float*>(g.residual.pointer) + to;
+  }
+}
+
+// Adds terms of a tile, from `term` of the panel on; after the last ones the tile is finished.
+template <bool stream>
+TW_INLINE void multiply_tile(const TapGemm& g, const Tile& t, int64_t pitch, const Runs& runs,
+                             const Panel& panel, int64_t term, bool last, const Ahead& ahead, float* sums) {
+  const int64_t wide = panel.vectors * lanes;
+  if (t.targeted && last && g.terms() >= least_terms_to_fetch_output)
+    for (int64_t i = 0; i < t.size; ++i) fetch_output(t.target.at[i], t.target.next, wide);
+  const auto multiply_tile_groups =
+      panel.vectors == 1 ? multiply_groups<1, stream> : multiply_groups<panel_vectors, stream>;
+  multiply_tile_groups(t.size, t.at, pitch, runs, panel.weights + term * wide, ahead, term == 0,
+                       t.targeted && last ? &t.target : nullptr, sums);
+  for (int64_t i = 0; i < t.size && last && !t.targeted; ++i)
+    if (g.output_dtype == DType::bf16)
+      finish<bf16>(g, t.groups[i], sums + i * group * wide, panel.vectors, panel.channel, panel.count);
+    else
+      finish<float>(g, t.groups[i], sums + i * group * wide, panel.vectors, panel.channel, panel.count);
+}
+
+// run(part, term, last) for stretches of at most terms_of_piece terms, in their order.
+template <class Run>
+void for_pieces(const Runs& runs, int64_t terms, const Run& run) {
+  int64_t term = 0;
+  for (int64_t plane = 0; plane < runs.planes; ++plane)
+    for (int64_t row = 0; row < runs.rows; ++row)
+      for (int64_t column = 0; column < runs.columns; ++column)
+        for (int64_t k = 0; k < runs.length; k += terms_of_piece) {
+          const int64_t left = runs.length - k, length = left < terms_of_piece ? left : terms_of_piece;
+          const int64_t begin = plane * runs.plane + row * runs.row + column * runs.column + k;
+          run(Runs{1, 1, 1, 0, 0, 0, length, begin}, term, term + length == terms);
+          term += length;
+        }
+}
+
+constexpr int64_t tile_floats = most_groups * group * panel_channels;
+
 void multiply_chunk(const TapGemm& g, const GridChunk& c, const GridChunk& following, const float* packed,
                     int64_t panel_begin, int64_t panel_end) {
   const SourceSteps from = source_steps(g, c, packed);
   const Runs runs = runs_of(g, from);
-  const int64_t pitch = g.axes[2].source_step * from.pixel;
+  const int64_t pitch = g.axes[2].source_step * from.pixel, terms = g.terms();
   const int64_t groups = c.slices * c.rows * ((c.columns + group - 1) / group);
   const int64_t tiles = (groups + most_groups - 1) / most_groups;
-  const int64_t panel_size = g.terms() * panel_channels;
+  const int64_t panel_size = terms * panel_channels;
   const char* source = in_memory(g, following);
   const int64_t source_floats = following.slices * g.axes[0].taps * packed_extent(g.axes[1], following.rows) *
                                 packed_extent(g.axes[2], following.columns) * g.pixel_stride;
-  const int64_t source_share = g.terms() == 0 ? 0 : source_floats * 4 / (tiles * (panel_end - panel_begin));
-  const auto step_of = [&](int64_t share) { return share ? share * 8 / g.terms() + 1 : 0; };
+  const int64_t source_share = terms == 0 ? 0 : source_floats * 4 / (tiles * (panel_end - panel_begin));
+  const auto step_of = [&](int64_t share) { return share ? share * 8 / terms + 1 : 0; };
   const int64_t source_step = step_of(source_share);
-  const bool targeted = has_target(g);
-  Target target{{}, {}, nullptr, g.axes[2].out_step * g.output_stride};
-  float sums[most_groups * group * panel_channels];
-  for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-    const int64_t vectors = vectors_of(g, panel), channel = panel * panel_channels;
-    const int64_t wide = vectors * lanes, left = g.channels - channel, count = left < wide ? left : wide;
-    const float* b = g.panels + panel * panel_size;
-    // Tiles fetch, in turns, their shares of the next panel and of the next chunk's source.
-    const int64_t panel_share = panel + 1 < panel_end ? panel_size * 4 / tiles : 0;
-    const int64_t panel_step = step_of(panel_share);
-    const char* next_panel = reinterpret_cast<const char*>(b + panel_size);
-    const char* next_source = source + source_share * tiles * (panel - panel_begin);
-    target.bias = targeted && g.bias ? static_cast<const float*>(g.bias.pointer) + channel : nullptr;
+  const bool targeted = has_target(g), once = c.slices * c.rows * c.columns == g.rows();
+  const bool stream = once && tiles <= most_tiles_of_stream && terms > terms_of_piece;
+  Tile all[most_tiles_of_stream];
+  float sums[most_tiles_of_stream * tile_floats];
+  for (int64_t index = panel_begin; index < panel_end; ++index) {
+    const int64_t vectors = vectors_of(g, index), channel = index * panel_channels;
+    const int64_t wide = vectors * lanes, left = g.channels - channel;
+    const Panel panel{g.panels + index * panel_size, vectors, channel, left < wide ? left : wide};
     Groups walk(g, c, from);
+    // Tiles as equal as can be: 16 groups are 3 + 3 + 3 + 3 + 2 + 2.
+    const auto size_of = [&](int64_t tile, int64_t done) {
+      return (groups - done + (tiles - tile) - 1) / (tiles - tile);
+    };
+    if (stream) {
+      for (int64_t tile = 0, done = 0; tile < tiles; done += all[tile++].size)
+        set_tile(g, panel, targeted, size_of(tile, done), walk, all[tile]);
+      const int64_t line_step = wide * 4 / tiles;
+      for_pieces(runs, terms, [&](const Runs& part, int64_t term, bool last) {
+        const char* ahead = reinterpret_cast<const char*>(panel.weights + term * wide + stream_distance);
+        for (int64_t tile = 0; tile < tiles; ++tile)
+          multiply_tile<true>(g, all[tile], pitch, part, panel, term, last,
+                              {ahead + tile * line_step * part.length, line_step}, sums + tile * tile_floats);
+      });
+      continue;
+    }
+    // Tiles fetch, in turns, their shares of the next panel and of the next chunk's source.
+    const int64_t panel_share = index + 1 < panel_end ? panel_size * 4 / tiles : 0;
+    const int64_t panel_step = step_of(panel_share);
+    const char* next_panel = reinterpret_cast<const char*>(panel.weights + panel_size);
+    const char* next_source = source + source_share * tiles * (index - panel_begin);
     for (int64_t tile = 0, done = 0; tile < tiles; ++tile) {
-      // Tiles as equal as can be: 16 groups are 3 + 3 + 3 + 3 + 2 + 2.
-      const int64_t size = (groups - done + (tiles - tile) - 1) / (tiles - tile);
-      done += size;
-      Group tile_groups[most_groups];
-      const float* at[most_groups];
-      bool whole = targeted && count == wide;
-      for (int64_t i = 0; i < size; ++i) {
-        const Group& p = tile_groups[i] = walk.next();
-        at[i] = p.source;
-        whole = whole && p.pixels == group;
-        if (!whole) continue;
-        target.at[i] = static_cast<float*>(g.output) + p.output + channel;
-        if (g.residual)
-          target.residual[i] = static_cast<const float*>(g.residual.pointer) + p.output + channel;
-      }
-      if (whole && g.terms() >= least_terms_to_fetch_output)
-        for (int64_t i = 0; i < size; ++i) fetch_output(target.at[i], target.next, wide);
-      const Ahead ahead = tile % 2 == 0 ? Ahead{next_panel + panel_share * tile, panel_step}
-                                        : Ahead{next_source + source_share * tile, source_step};
-      const bool stream = tile == 0 && tiles <= most_tiles_of_stream;
-      const auto multiply_tile =
-          vectors == 1
-              ? (stream ? multiply_groups<1, true> : multiply_groups<1, false>)
-              : (stream ? multiply_groups<panel_vectors, true> : multiply_groups<panel_vectors, false>);
-      multiply_tile(size, at, pitch, runs, b, ahead, whole ? &target : nullptr, sums);
-      for (int64_t i = 0; i < size && !whole; ++i)
-        if (g.output_dtype == DType::bf16)
-          finish<bf16>(g, tile_groups[i], sums + i * group * wide, vectors, channel, count);
-        else
-          finish<float>(g, tile_groups[i], sums + i * group * wide, vectors, channel, count);
+      set_tile(g, panel, targeted, size_of(tile, done), walk, all[0]);
+      done += all[0].size;
+      multiply_tile<false>(g, all[0], pitch, runs, panel, 0, true,
+                           tile % 2 == 0 ? Ahead{next_panel + panel_share * tile, panel_step}
+                                         : Ahead{next_source + source_share * tile, source_step},
+                           sums);
     }
   }
 }
