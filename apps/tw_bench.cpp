@@ -10,6 +10,7 @@
 #include "apps/cli/device.h"
 #include "apps/cli/memory.h"
 #include "apps/cli/options.h"
+#include "apps/cli/precision.h"
 #include "apps/cli/profiling.h"
 #include "apps/cli/run_main.h"
 #include "apps/cli/version.h"
@@ -122,8 +123,7 @@ int bench(int argc, char** argv) {
   options.add_choice("--mode", settings.job.mode, {"sample", "dps", "train"},
                      "a sampling step, one with a gradient to the image, or a training step");
   options.add("--batch", settings.batches, "batch sizes");
-  options.add_choice("--precision", settings.job.precision, {"f32", "bf16"},
-                     "of activations, and of frozen weights");
+  tw::add_precision(options, settings.job.precision, "of activations, and of frozen weights");
   settings.device.declare(options);
   options.add("--resolution", settings.job.resolution, "of the images; 0: the model's");
   options.add("--repeat", settings.repeat, "timed steps; the median counts");

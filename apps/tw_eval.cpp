@@ -1,6 +1,7 @@
 // tw-eval: one evaluation of a network, from file to file. docs/cli.md
 #include "apps/cli/device.h"
 #include "apps/cli/options.h"
+#include "apps/cli/precision.h"
 #include "apps/cli/profiling.h"
 #include "apps/cli/run_main.h"
 #include "apps/sampling/diffusion_model.h"
@@ -22,7 +23,7 @@ int evaluate(int argc, char** argv) {
   options.add("--in", in, "holds x (n, c, h, w), t (n) or one number, and perhaps labels (n)",
               "FILE.safetensors");
   options.add("--out", out, "y (n, c, h, w) is written here", "FILE.safetensors");
-  options.add_choice("--precision", precision, {"f32", "bf16"}, "of weights and activations");
+  tw::add_precision(options, precision, "of weights and activations");
   tw::DeviceOption device;
   device.declare(options);
   options.add("--exact", exact, "no Winograd convolution on the CPU: slower, errors a few times smaller");
@@ -35,8 +36,9 @@ int evaluate(int argc, char** argv) {
   if (exact) tw::kernels::set_exact(true);
   if (threads > 0) tw::kernels::set_thread_count(static_cast<int>(threads));
 
-  const tw::DiffusionModel loaded = tw::load_diffusion_model(
-      model, precision == "bf16" ? tw::DType::bf16 : tw::DType::f32, device.choose());
+  const tw::Device place = device.choose();
+  const tw::DiffusionModel loaded =
+      tw::load_diffusion_model(model, tw::precision_dtype(precision, place), place);
   const tw::SafeTensors file = tw::load_safetensors(in);
   const tw::Tensor x = file.at("x").to(tw::DType::f32), t = file.at("t").to(tw::DType::f32).contiguous();
   if (x.rank() != 4) tw::fail_data(in, "x must be (n, c, h, w), found ", x.shape());

@@ -6,6 +6,7 @@
 #include "apps/cli/device.h"
 #include "apps/cli/memory.h"
 #include "apps/cli/options.h"
+#include "apps/cli/precision.h"
 #include "apps/cli/run_main.h"
 #include "apps/image/read_image.h"
 #include "apps/sampling/diffusion_model.h"
@@ -114,8 +115,7 @@ void print_tape(tw::DiffusionModel& model, int64_t batch, bool training) {
 
 void inspect_model(const fs::path& folder, bool plan, const std::string& tape, int64_t batch,
                    const std::string& precision, tw::Device device) {
-  tw::DiffusionModel model =
-      tw::load_diffusion_model(folder, precision == "bf16" ? tw::DType::bf16 : tw::DType::f32, device);
+  tw::DiffusionModel model = tw::load_diffusion_model(folder, tw::precision_dtype(precision, device), device);
   std::cout << "network " << nlohmann::ordered_json::parse(tw::to_json(model.network->config())).dump(2)
             << "\n"
             << "diffusion " << model.card.diffusion_json().dump(2) << "\n"
@@ -148,7 +148,7 @@ int inspect(int argc, char** argv) {
   options.add("--plan", plan, "also plan the memory of a sampling step and print it");
   options.add_choice("--tape", tape, {"guided", "training"}, "also print what is kept for a backward pass");
   options.add("--batch", batch, "images at once, for --plan and --tape");
-  options.add_choice("--precision", precision, {"f32", "bf16"}, "of weights and activations");
+  tw::add_precision(options, precision, "of weights and activations");
   tw::DeviceOption device;
   device.declare(options);
   options.add("--list", list, "the presets of tw-train --model");

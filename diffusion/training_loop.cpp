@@ -67,6 +67,8 @@ bool TrainingLoop::compute(int64_t step, double learning_rate, const Read& read,
   const Optimiser::Report update = optimiser_.step(learning_rate, share, ema_);
   report.gradient_norm = update.gradient_norm;
   report.finite = update.finite;
+  report.overflowed = update.overflowed;
+  report.loss_scale = update.loss_scale;
   return true;
 }
 
@@ -75,7 +77,7 @@ TrainingLoss TrainingLoop::forward_backward(const NoisedBatch& batch, const Tens
   const Var output = network_.forward(batch.x_t, batch.timesteps, labels);
   const TrainingLoss loss = training_loss(batch, output);
   // 3. Gradients add up over the micro-batches.
-  backward(loss.loss);
+  backward(loss.loss, optimiser_.loss_scale());
   return loss;
 }
 
@@ -184,6 +186,8 @@ void TrainingLoop::collect() {
     report.count(queued_[i].t, per_image.select(0, row).to_vector(), schedule_.steps());
     const kernels::UpdateNumbers update = read_numbers(numbers.select(0, row));
     report.finite = update.finite != 0;
+    report.overflowed = update.overflowed != 0;
+    if (optimiser_.loss_scale().defined()) report.loss_scale = update.loss_scale.scale;
     if (std::isfinite(report.loss)) report.gradient_norm = update.gradient_norm;
     finished_.push_back(report);
   }

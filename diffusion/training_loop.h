@@ -35,6 +35,8 @@ struct StepReport {
   std::array<int64_t, 4> quartile_count{};
   double gradient_norm = 0;  // before clipping
   bool finite = true;        // otherwise the weights were left as they were
+  bool overflowed = false;   // because the loss was scaled for f16: the scale has been halved
+  double loss_scale = 1;     // of the next step
 
   void count(const std::vector<int64_t>& t, const std::vector<double>& per_image, int64_t timesteps);
 };

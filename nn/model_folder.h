@@ -25,7 +25,7 @@ struct ModelFolder {
   std::string config;  // the whole of config.json
 };
 
-// `weights`: what the parameters become in memory, f32 or bf16, whatever the file holds (f32, bf16 or f16);
+// `weights`: what the parameters become in memory, f32, bf16 or (on CUDA) f16, whatever the file holds;
 // `device`: where that is.
 ModelFolder load_model_folder(const std::string& folder, DType weights = DType::f32,
                               Device device = Device::cpu);

@@ -32,10 +32,14 @@ Optimiser::Optimiser(const Module& module, const OptimiserSettings& settings) : 
     const auto zeros = [&] { return Tensor::zeros(value.shape(), value.dtype(), value.device()); };
     slots_.push_back({parameter.name, parameter.value, zeros(), zeros()});
   }
-  if (slots_.empty() || slots_[0].parameter.device() == Device::cpu) return;
+  const bool on_host = slots_.empty() || slots_[0].parameter.device() == Device::cpu;
+  check(!settings.scale_loss || !on_host, "optimiser", "the loss is scaled on CUDA devices only");
+  if (on_host) return;
   numbers_ = Tensor::empty({static_cast<int64_t>(sizeof(kernels::UpdateNumbers))}, DType::u8,
                            slots_[0].parameter.device());
   write_numbers({}, 0, sizeof(kernels::UpdateNumbers));
+  if (settings.scale_loss)
+    loss_scale_ = Tensor::full({}, kernels::LossScale().scale, DType::f32, numbers_.device());
 }
 
 Optimiser::Report Optimiser::step(double learning_rate, double gradient_scale, Ema* ema) {
@@ -43,7 +47,10 @@ Optimiser::Report Optimiser::step(double learning_rate, double gradient_scale, E
     prepare(learning_rate, gradient_scale);
     queue(ema);
     const kernels::UpdateNumbers left = read_numbers(numbers_);
-    return {.gradient_norm = left.gradient_norm, .finite = left.finite != 0};
+    return {.gradient_norm = left.gradient_norm,
+            .finite = left.finite != 0,
+            .overflowed = left.overflowed != 0,
+            .loss_scale = loss_scale_.defined() ? left.loss_scale.scale : 1};
   }
   std::vector<Var> parameters;
   for (const Slot& slot : slots_) parameters.push_back(slot.parameter);
@@ -74,9 +81,12 @@ void Optimiser::queue(Ema* ema, const Tensor& losses) {
   const std::vector<kernels::AdamTensors> all = tensors(ema);
   std::vector<View> gradients;
   for (const kernels::AdamTensors& one : all) gradients.push_back(one.gradient);
-  kernels::update_numbers(
-      {.adam = adam_params(), .clip_norm = settings_.clip_norm, .ema = ema ? ema->settings() : EmaSettings()},
-      gradients, losses.view(), numbers_.view(), ema ? ema->counter().view() : View());
+  kernels::update_numbers({.adam = adam_params(),
+                           .clip_norm = settings_.clip_norm,
+                           .ema = ema ? ema->settings() : EmaSettings(),
+                           .loss_scale = settings_.loss_scale},
+                          gradients, losses.view(), numbers_.view(), ema ? ema->counter().view() : View(),
+                          loss_scale_.view());
   if (!all.empty()) kernels::adam_step(numbers_.view(), all);
   changed(ema);
   clear_gradients();
@@ -134,6 +144,10 @@ kernels::UpdateNumbers read_numbers(const Tensor& numbers) {
 
 int64_t Optimiser::steps() const { return numbers_.defined() ? read_numbers(numbers_).steps : steps_; }
 
+kernels::LossScale Optimiser::loss_scaling() const {
+  return loss_scale_.defined() ? read_numbers(numbers_).loss_scale : kernels::LossScale();
+}
+
 std::map<std::string, Tensor> Optimiser::state() const {
   std::map<std::string, Tensor> result;
   for (const Slot& slot : slots_) {
@@ -143,15 +157,18 @@ std::map<std::string, Tensor> Optimiser::state() const {
   return result;
 }
 
-void Optimiser::load_state(const std::map<std::string, Tensor>& state, int64_t steps) {
+void Optimiser::load_state(const std::map<std::string, Tensor>& state, int64_t steps,
+                           const kernels::LossScale& loss_scale) {
   for (Slot& slot : slots_) {
     slot.exp_avg.copy_from(named_tensor("optimiser", state, slot.name + ".exp_avg", slot.exp_avg.shape()));
     slot.exp_avg_sq.copy_from(
         named_tensor("optimiser", state, slot.name + ".exp_avg_sq", slot.exp_avg_sq.shape()));
   }
   steps_ = steps;
-  if (numbers_.defined())
-    write_numbers({.steps = steps}, offsetof(kernels::UpdateNumbers, steps), sizeof steps);
+  if (!numbers_.defined()) return;
+  write_numbers({.steps = steps, .loss_scale = loss_scale}, offsetof(kernels::UpdateNumbers, steps),
+                sizeof steps + sizeof loss_scale);
+  if (loss_scale_.defined()) loss_scale_.fill(loss_scale.scale);
 }
 
 }  // namespace tw

@@ -17,6 +17,9 @@ struct OptimiserSettings {
   bool decoupled = true;  // AdamW; false: Adam, whose weight decay is part of the gradient
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   double clip_norm = 0;  // gradients are scaled down to this global L2 norm; 0: never
+  // On a device: backward passes begin with loss_scale() instead of 1, for activations in f16.
+  bool scale_loss = false;
+  kernels::LossScaleRule loss_scale{};
 };
 
 class Optimiser {
@@ -26,6 +29,8 @@ class Optimiser {
   struct Report {
     double gradient_norm = 0;  // before clipping
     bool finite = true;        // false: some gradient was not finite and nothing was changed
+    bool overflowed = false;   // because the loss was scaled; the scale has been halved
+    double loss_scale = 1;     // of the next step
   };
   // Uses and then clears the gradients. A parameter without a gradient is left alone.
   // `gradient_scale` multiplies all gradients first, e.g. 1 / number of accumulated batches. Waits for a
@@ -38,12 +43,16 @@ class Optimiser {
   // Changes nothing if a gradient, or one of `losses` (f32 or f64), is not finite. Clears the gradients.
   void queue(Ema* ema = nullptr, const Tensor& losses = {});
   void changed(Ema* ema = nullptr);  // counts up the versions of what a step writes
+  // () f32: what the loss is to be multiplied by before the backward pass; undefined where it is not scaled.
+  const Tensor& loss_scale() const { return loss_scale_; }
   // kernels::UpdateNumbers as u8: what the latest step left.
   const Tensor& numbers() const { return numbers_; }
 
   int64_t steps() const;                        // waits for a device
+  kernels::LossScale loss_scaling() const;      // the same; where the loss is scaled
   std::map<std::string, Tensor> state() const;  // "<parameter>.exp_avg", "<parameter>.exp_avg_sq"
-  void load_state(const std::map<std::string, Tensor>& state, int64_t steps);
+  void load_state(const std::map<std::string, Tensor>& state, int64_t steps,
+                  const kernels::LossScale& loss_scale = {});
 
  private:
   struct Slot {
@@ -60,6 +69,7 @@ class Optimiser {
   std::vector<Slot> slots_;
   int64_t steps_ = 0;
   Tensor numbers_;  // on a device, steps_ too
+  Tensor loss_scale_;
 };
 
 kernels::UpdateNumbers read_numbers(const Tensor& numbers);  // waits for a device

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 
+#include "apps/cli/precision.h"
 #include "apps/sampling/diffusion_model.h"
 #include "autograd/ops/conv2d.h"
 #include "kernels/op/profile.h"
@@ -93,8 +94,7 @@ Json time_convolutions(const std::string& file, const std::string& precision, Pa
   Json list = read_json(file);
   std::vector<std::unique_ptr<Convolution>> convolutions;
   for (const Json& json : list)
-    convolutions.push_back(
-        std::make_unique<Convolution>(json, precision == "bf16" ? DType::bf16 : DType::f32));
+    convolutions.push_back(std::make_unique<Convolution>(json, precision_dtype(precision, Device::cpu)));
   pace.on_warm = [&] {
     for (auto& convolution : convolutions) convolution->restart();
   };

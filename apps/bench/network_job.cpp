@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "apps/cli/precision.h"
 #include "apps/sampling/diffusion_model.h"
 #include "apps/sampling/draw.h"
 #include "autograd/ops/mse_loss.h"
@@ -81,7 +82,7 @@ int64_t run_sampling(const NetworkJob& job, UNet& network, int64_t batch, Pace& 
 // Noise, forward, backward, clip, Adam.
 void run_training(const NetworkJob& job, UNet& network, int64_t batch, Pace& pace) {
   const Schedule schedule;
-  Optimiser optimiser(network, {.decoupled = false, .clip_norm = 1});
+  Optimiser optimiser(network, {.decoupled = false, .clip_norm = 1, .scale_loss = job.precision == "f16"});
   const Tensor images =
       random_normal(image_shape(network.config()), first_seeds(batch), 0, Purpose::measurement, job.device);
   uint64_t step = 0;
@@ -91,7 +92,8 @@ void run_training(const NetworkJob& job, UNet& network, int64_t batch, Pace& pac
     memory.step([&] {
       const NoisedBatch noised = noise_batch(schedule, {}, images, 0, step);
       network.set_dropout_key(0, step++);
-      backward(training_loss(noised, network.forward(noised.x_t, noised.timesteps)).loss);
+      backward(training_loss(noised, network.forward(noised.x_t, noised.timesteps)).loss,
+               optimiser.loss_scale());
       optimiser.step(2e-4);
       return true;
     });
@@ -112,17 +114,18 @@ void prepare(const NetworkJob& job, UNet& network) {
 }  // namespace
 
 std::unique_ptr<UNet> NetworkJob::network() const {
-  const bool low = precision == "bf16", low_weights = low && mode != "train";
+  const DType activations = precision_dtype(precision, device);
+  const DType weights = mode == "train" ? DType::f32 : activations;
   std::unique_ptr<UNet> result;
   if (std::filesystem::is_directory(model)) {
-    result = std::move(load_diffusion_model(model, low_weights ? DType::bf16 : DType::f32).network);
+    result = std::move(load_diffusion_model(model, weights).network);
   } else {
     UNetConfig config = config_of_preset_or_file(model);
     if (resolution > 0) config.resolution = resolution;
     result = std::make_unique<UNet>(config, 0);
   }
-  if (low) result->set_activation_dtype(DType::bf16);
-  if (low_weights) result->to(DType::bf16);
+  result->set_activation_dtype(activations);
+  result->to(weights);
   result->to(device);
   return result;
 }

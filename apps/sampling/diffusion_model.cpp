@@ -133,7 +133,7 @@ DiffusionModel load_diffusion_model(const fs::path& folder, DType weights, Devic
               " channels, the data has ", model.card.channels, learned ? " and the variance is learned" : "");
   if (model.card.channels != 1 && model.card.channels != 3)
     fail_data(folder.string(), "images have 1 or 3 channels, the model ", model.card.channels);
-  if (weights == DType::bf16) model.network->set_activation_dtype(DType::bf16);
+  if (weights != DType::f32) model.network->set_activation_dtype(weights);
   model.network->evaluate();
   model.network->freeze();
   return model;

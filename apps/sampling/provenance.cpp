@@ -61,7 +61,7 @@ Provenance read_provenance(const std::string& png) {
   } catch (const Json::exception& error) {
     fail_data(png, "malformed text chunk \"tweedie\": ", error.what());
   }
-  if (from.precision != "f32" && from.precision != "bf16")
+  if (from.precision != "f32" && from.precision != "bf16" && from.precision != "f16")
     fail_data(png, "unknown precision '", from.precision, "'");
   return from;
 }

@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "apps/cli/interrupt.h"
+#include "apps/cli/precision.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/run_folder.h"
 #include "apps/cli/run_main.h"
@@ -74,7 +75,7 @@ class Sampler {
  public:
   Sampler(const SampleJob& job, Device device)
       : job_(job),
-        model_(load_diffusion_model(job.model, job.precision == "bf16" ? DType::bf16 : DType::f32, device)),
+        model_(load_diffusion_model(job.model, precision_dtype(job.precision, device), device)),
         schedule_(model_.card.schedule),
         table_(make_table(schedule_, model_.card.prediction, model_.card.sampling, job.sampler)) {
     if (job.sampler.label >= 0 && model_.network->config().classes == 0)
@@ -254,6 +255,7 @@ int run(const SampleJob& job) {
   if (job.exact) kernels::set_exact(true);
   if (job.threads > 0) kernels::set_thread_count(static_cast<int>(job.threads));
   const Device device = job.device.choose(job.quiet);  // before a folder is made
+  precision_dtype(job.precision, device);
   if (!job.out.empty()) {
     std::error_code error;
     fs::create_directories(job.out, error);

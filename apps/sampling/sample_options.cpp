@@ -1,4 +1,5 @@
 // The options of tw-sample and which of them go together.
+#include "apps/cli/precision.h"
 #include "apps/sampling/sample_job.h"
 #include "tensor/error.h"
 
@@ -7,7 +8,7 @@ namespace tw {
 void SampleJob::declare(Options& options) {
   options.group("Model");
   options.add("--model", model, "model folder, or a diffusers folder", "DIR");
-  options.add_choice("--precision", precision, {"f32", "bf16"}, "of weights and activations");
+  add_precision(options, precision, "of weights and activations");
   device.declare(options);
   options.add("--exact", exact, "no Winograd convolution on the CPU: slower, errors a few times smaller");
   sampler.declare(options);

@@ -1,5 +1,6 @@
 #include "apps/training/new_model.h"
 
+#include "apps/cli/precision.h"
 #include "apps/sampling/diffusion_model.h"
 #include "nn/model_folder.h"
 #include "tensor/error.h"
@@ -22,7 +23,7 @@ NewModel::NewModel(const TrainingSettings& settings, Device device)
     fail("--conditional", "the data set ", settings.data, " has no classes");
   config = network_config(settings, *data);
   network = std::make_unique<UNet>(config, settings.seed);
-  if (settings.precision == "bf16") network->set_activation_dtype(DType::bf16);
+  network->set_activation_dtype(precision_dtype(settings.precision, device));
   network->set_recompute(settings.recompute);
   network->to(device);
 
@@ -51,7 +52,8 @@ OptimiserSettings optimiser_settings(const TrainingSettings& settings) {
   return {.beta1 = settings.beta1,
           .beta2 = settings.beta2,
           .weight_decay = settings.weight_decay,
-          .clip_norm = settings.clip};
+          .clip_norm = settings.clip,
+          .scale_loss = settings.precision == "f16"};
 }
 
 LearningRate learning_rate_of(const TrainingSettings& settings) {

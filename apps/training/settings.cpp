@@ -1,5 +1,6 @@
 #include "apps/training/settings.h"
 
+#include "apps/cli/precision.h"
 #include "tensor/error.h"
 
 namespace tw {
@@ -37,7 +38,7 @@ void TrainingSettings::declare(Options& options) {
   options.add("--beta1", beta1, "Adam's decay of the first moment");
   options.add("--beta2", beta2, "Adam's decay of the second moment");
   options.add("--ema", ema, "decay of the moving average of the weights");
-  options.add_choice("--precision", precision, {"f32", "bf16"}, "of activations; master weights are f32");
+  add_precision(options, precision, "of activations; master weights are f32");
   device.declare(options);
   options.add("--exact", exact, "no Winograd convolution on the CPU: slower, errors a few times smaller");
   options.add("--recompute", recompute, "recompute activations in the backward pass: less memory, more time");

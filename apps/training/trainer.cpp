@@ -6,6 +6,7 @@
 
 #include "apps/cli/interrupt.h"
 #include "apps/cli/memory.h"
+#include "apps/cli/precision.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/run_folder.h"
 #include "apps/cli/run_main.h"
@@ -32,10 +33,12 @@ struct LogWindow {
   double loss = 0, gradient_norm = 0;
   std::array<double, 4> quartile_sum{};
   std::array<int64_t, 4> quartile_count{};
+  double loss_scale = 1;  // of the next step
   int64_t steps = 0, skipped = 0;
   Clock::time_point begin = Clock::now();
 
   void add(const StepReport& report) {
+    loss_scale = report.loss_scale;
     if (!report.finite) {
       ++skipped;
       return;
@@ -116,7 +119,10 @@ void Run::resume() {
   const Checkpoint checkpoint = load_checkpoint(path);
   load_state(*model_.network, checkpoint.weights, path.string());
   try {
-    optimiser_.load_state(checkpoint.optimiser, checkpoint.state.at("optimiser_steps"));
+    kernels::LossScale scale;
+    if (const Json saved = checkpoint.state.value("loss_scale", Json()); !saved.is_null())
+      scale = {.scale = saved.at("scale"), .good_steps = saved.at("good_steps")};
+    optimiser_.load_state(checkpoint.optimiser, checkpoint.state.at("optimiser_steps"), scale);
     ema_.load_state(checkpoint.ema, checkpoint.state.at("ema_updates"));
   } catch (const Json::exception& error) {
     fail_data((path / "state.json").string(), "malformed: ", error.what());
@@ -170,11 +176,18 @@ void Run::look_at_reports(Progress& progress) {
   for (const StepReport& report : loop_.reports()) {
     window_.add(report);
     latest_loss_ = report.loss;
-    bad_in_a_row_ = report.finite ? 0 : bad_in_a_row_ + 1;
+    // A scale that was too large is found out like this, and a smaller one is the answer while there is one.
+    const bool expected = report.overflowed && report.loss_scale > kernels::LossScaleRule().least;
+    bad_in_a_row_ = report.finite || expected ? 0 : bad_in_a_row_ + 1;
     if (!report.finite) {
       progress.say("step " + std::to_string(report.step + 1) +
-                   ": loss or gradient is not finite; the step is skipped");
-      folder_.log({{"step", report.step + 1}, {"skipped", true}});
+                   (report.overflowed
+                        ? ": a gradient overflowed; the loss scale is now " + short_number(report.loss_scale)
+                        : ": loss or gradient is not finite") +
+                   "; the step is skipped");
+      Json line{{"step", report.step + 1}, {"skipped", true}};
+      if (report.overflowed) line["loss_scale"] = report.loss_scale;
+      folder_.log(line);
     }
     if (bad_in_a_row_ >= settings_.patience)
       throw Error(ErrorKind::numeric, std::to_string(bad_in_a_row_) +
@@ -193,15 +206,17 @@ void Run::write_log(int64_t step, double lr) {
     quartiles.push_back(window_.quartile_count[q]
                             ? Json(window_.quartile_sum[q] / static_cast<double>(window_.quartile_count[q]))
                             : Json());
-  folder_.log({{"step", step},
-               {"epoch", reader_.epoch_of(step)},
-               {"loss", window_.steps ? Json(window_.loss / steps) : Json()},
-               {"loss_quartiles", quartiles},
-               {"gradient_norm", window_.steps ? Json(window_.gradient_norm / steps) : Json()},
-               {"skipped_steps", window_.skipped},
-               {"lr", lr},
-               {"images_per_second", images / seconds},
-               {"memory_bytes", resident_bytes()}});
+  Json line{{"step", step},
+            {"epoch", reader_.epoch_of(step)},
+            {"loss", window_.steps ? Json(window_.loss / steps) : Json()},
+            {"loss_quartiles", quartiles},
+            {"gradient_norm", window_.steps ? Json(window_.gradient_norm / steps) : Json()},
+            {"skipped_steps", window_.skipped},
+            {"lr", lr},
+            {"images_per_second", images / seconds},
+            {"memory_bytes", resident_bytes()}};
+  if (optimiser_.loss_scale().defined()) line["loss_scale"] = window_.loss_scale;
+  folder_.log(line);
   window_ = {};
 }
 
@@ -227,6 +242,10 @@ void Run::write_checkpoint(int64_t step) {
   checkpoint.state = {{"settings", settings_.identity()},
                       {"optimiser_steps", optimiser_.steps()},
                       {"ema_updates", ema_.updates()}};
+  if (optimiser_.loss_scale().defined()) {
+    const kernels::LossScale scale = optimiser_.loss_scaling();
+    checkpoint.state["loss_scale"] = {{"scale", scale.scale}, {"good_steps", scale.good_steps}};
+  }
   checkpoint.weights = state_of(*model_.network);
   checkpoint.ema = ema_.state();
   checkpoint.optimiser = optimiser_.state();
@@ -246,6 +265,7 @@ void Run::write_model() {
 
 int train(const TrainingSettings& settings, const Options& options) {
   const Device device = settings.device.choose(settings.quiet);  // before a folder is made
+  precision_dtype(settings.precision, device);
   return Run(settings, options, device).train();
 }
 

@@ -7,7 +7,7 @@
 namespace tw::kernels {
 
 void update_numbers(const UpdateRule& rule, std::span<const View> gradients, const View& losses,
-                    const View& numbers, const View& ema_updates) {
+                    const View& numbers, const View& ema_updates, const View& loss_scale) {
   const char* op = "update_numbers";
   const OpTimer timer(op, numbers);
   check_adam(rule.adam);
@@ -25,8 +25,12 @@ void update_numbers(const UpdateRule& rule, std::span<const View> gradients, con
     check(ema_updates.device == Device::cuda && ema_updates.dtype == DType::i64 && ema_updates.numel() == 1,
           op, "ema_updates must be one i64 on a CUDA device, found ", ema_updates.numel(), " ",
           dtype_name(ema_updates.dtype), " on ", device_name(ema_updates.device));
+  if (loss_scale)
+    check(loss_scale.device == Device::cuda && loss_scale.dtype == DType::f32 && loss_scale.numel() == 1, op,
+          "loss_scale must be one f32 on a CUDA device, found ", loss_scale.numel(), " ",
+          dtype_name(loss_scale.dtype), " on ", device_name(loss_scale.device));
   cuda::call("tw_cuda_update_numbers", rule, gradients.data(), static_cast<int64_t>(gradients.size()), losses,
-             numbers, ema_updates);
+             numbers, ema_updates, loss_scale);
 }
 
 }  // namespace tw::kernels

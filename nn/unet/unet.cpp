@@ -190,7 +190,7 @@ Var UNet::forward(const Var& x, const Conditioning& conditioning) const {
 }
 
 void UNet::set_activation_dtype(DType dtype) {
-  check(dtype == DType::f32 || dtype == DType::bf16, "unet", "activations can be f32 or bf16, not ",
+  check(is_floating(dtype) && dtype != DType::f64, "unet", "activations can be f32, bf16 or f16, not ",
         dtype_name(dtype));
   activation_dtype_ = dtype;
 }

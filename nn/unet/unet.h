@@ -43,8 +43,9 @@ class UNet : public Module {
   TimeTable time_table(const std::vector<float>& timesteps, const Tensor& labels = {}) const;
   Var forward(const Var& x, const TimeTable& table, int64_t row) const;
 
-  // bf16: what lies between the first and the last convolution is stored in bf16 (statistics, sums and the
-  // embedding stay f32); parameters keep their dtype. With f64 parameters and x everything is f64.
+  // What lies between the first and the last convolution is stored in bf16 or f16 (CUDA only; statistics,
+  // sums and the embedding stay f32); parameters keep their dtype. With f64 parameters and x everything is
+  // f64.
   void set_activation_dtype(DType dtype);
   DType activation_dtype() const { return activation_dtype_; }
 

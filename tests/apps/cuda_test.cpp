@@ -64,6 +64,13 @@ TEST_F(DeviceOfPrograms, Tf32IsNotForTheCpu) {
   EXPECT_THAT(outcome.errors, HasSubstr("--tf32: needs a CUDA device, --device is cpu"));
 }
 
+TEST_F(DeviceOfPrograms, F16IsNotForTheCpu) {
+  const Outcome outcome = sample("cpu", "out", {"--precision", "f16"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.errors, HasSubstr("--precision: f16 needs a CUDA device (--device cuda)"));
+  EXPECT_FALSE(fs::exists(path("out")));
+}
+
 TEST_F(DeviceOfPrograms, WithoutADeviceTheReasonIsSaidAndNothingIsMade) {
   if (cuda_available()) GTEST_SKIP() << "there is a device";
   const auto reason =
@@ -213,6 +220,15 @@ TEST_F(CudaPrograms, TrainingContinuesBitForBitAndAgreesWithTheCpu) {
   ASSERT_EQ(train("cpu", "host", "4").code, 0);
   const std::string weights = "/checkpoints/step-00000004/weights.safetensors";
   EXPECT_EQ(text_of(path("parts" + weights)), text_of(path("whole" + weights)));
+
+  ASSERT_EQ(train("cuda", "whole16", "4", {"--precision", "f16"}).code, 0);
+  ASSERT_EQ(train("cuda", "parts16", "2", {"--precision", "f16"}).code, 0);
+  ASSERT_EQ(train("cuda", "parts16", "4", {"--precision", "f16", "--resume", "latest"}).code, 0);
+  const std::string state = "/checkpoints/step-00000004/state.json";
+  EXPECT_THAT(text_of(path("whole16" + state)), HasSubstr("\"good_steps\": 4"));
+  for (const std::string& file : {weights, state})
+    EXPECT_EQ(text_of(path("parts16" + file)), text_of(path("whole16" + file)));
+  EXPECT_THAT(text_of(path("whole16/log.jsonl")), HasSubstr("\"loss_scale\":65536.0"));
   const auto device = load_safetensors(path("whole" + weights)).tensors;
   for (const auto& [name, expected] : load_safetensors(path("host" + weights)).tensors)
     EXPECT_LE(max_error(device.at(name), expected), 1e-4) << name;

@@ -20,7 +20,9 @@ struct Case {
   Prediction prediction = Prediction::epsilon;
   int64_t classes = 0, accumulate = 1;
   double dropout = 0;
-  bool bf16 = false, recompute = false, averages = true, resumed = false;
+  DType activations = DType::f32;
+  bool recompute = false, averages = true, resumed = false;
+  double first_scale = 65536;  // of the loss, in f16; doubled after two good steps
 };
 
 // What is left of a run, on the host.
@@ -28,6 +30,7 @@ struct Outcome {
   std::vector<Tensor> tensors;  // weights, averages, the optimiser's state
   std::vector<StepReport> reports;
   int64_t steps = 0, averaged = 0, nodes = 0;
+  kernels::LossScale scale;
 };
 
 constexpr int64_t poisoned = 3;  // the step with an infinite pixel, where one is asked for
@@ -59,15 +62,19 @@ Outcome run(const Case& c, const RunParams& params) {
   Outcome outcome;
   const auto part = [&](int64_t begin, int64_t end) {
     UNet network(config_of(c), 3);
-    if (c.bf16) network.set_activation_dtype(DType::bf16);
+    network.set_activation_dtype(c.activations);
     network.set_recompute(c.recompute);
     network.to(params.device);
     network.train();
-    Optimiser optimiser(network, {.weight_decay = 0.01, .clip_norm = 0.5});
+    Optimiser optimiser(network, {.weight_decay = 0.01,
+                                  .clip_norm = 0.5,
+                                  .scale_loss = c.activations == DType::f16,
+                                  .loss_scale = {.interval = 2}});
     Ema ema(network, {.decay = 0.9});
+    if (begin == 0) optimiser.load_state(optimiser.state(), 0, {.scale = c.first_scale});
     if (begin > 0) {
       for (Parameter& p : network.parameters()) p.value.mutable_value().copy_from(weights.at(p.name));
-      optimiser.load_state(moments, outcome.steps);
+      optimiser.load_state(moments, outcome.steps, outcome.scale);
       ema.load_state(averages, outcome.averaged);
     }
     TrainingLoop loop(network, optimiser, c.averages ? &ema : nullptr, schedule,
@@ -94,6 +101,7 @@ Outcome run(const Case& c, const RunParams& params) {
     averages = on_host(ema.state());
     moments = on_host(optimiser.state());
     outcome.steps = optimiser.steps();
+    outcome.scale = optimiser.loss_scaling();
     outcome.averaged = ema.updates();
     outcome.nodes = loop.graph().nodes();
   };
@@ -107,11 +115,17 @@ Outcome run(const Case& c, const RunParams& params) {
 void expect_same(const Outcome& found, const Outcome& expected) {
   EXPECT_EQ(found.steps, expected.steps);
   EXPECT_EQ(found.averaged, expected.averaged);
+  EXPECT_EQ(found.scale.scale, expected.scale.scale);
+  EXPECT_EQ(found.scale.good_steps, expected.scale.good_steps);
   ASSERT_EQ(found.reports.size(), expected.reports.size());
   for (size_t i = 0; i < found.reports.size(); ++i) {
     const StepReport &a = found.reports[i], &b = expected.reports[i];
     EXPECT_EQ(a.step, static_cast<int64_t>(i));
     EXPECT_EQ(a.finite, b.finite) << i;
+    EXPECT_EQ(a.overflowed, b.overflowed) << i;
+    if (a.finite || a.overflowed) {
+      EXPECT_EQ(a.loss_scale, b.loss_scale) << i;
+    }
     EXPECT_EQ(a.quartile_count, b.quartile_count) << i;
     if (!b.finite) continue;
     EXPECT_EQ(a.loss, b.loss) << i;
@@ -155,7 +169,8 @@ INSTANTIATE_TEST_SUITE_P(
                          .dropout = 0.1,
                          .recompute = true,
                          .averages = false},
-                    Case{.name = "bf16", .bf16 = true}),
+                    Case{.name = "bf16", .activations = DType::bf16},
+                    Case{.name = "f16", .activations = DType::f16, .resumed = true}),
     [](const auto& info) { return std::string(info.param.name); });
 
 // More steps than the device keeps reports of.
@@ -168,6 +183,52 @@ TEST(CudaTrainingLoopReports, AreAllThereAndInOrder) {
     EXPECT_TRUE(found.reports[i].finite);
     EXPECT_NE(found.reports[i].loss, found.reports[(i + 1) % 18].loss);
   }
+}
+
+// With too large a scale the gradients overflow f16: such steps change nothing and halve it.
+TEST(CudaTrainingLoopInF16, FindsItsLossScale) {
+  if (!cuda_available()) GTEST_SKIP() << cuda_unavailable_reason();
+  const Case high{.name = "high", .activations = DType::f16, .resumed = true, .first_scale = 1e9};
+  const Outcome found = run(high, {.steps = 16});
+  int64_t overflows = 0;
+  double scale = high.first_scale;
+  for (int64_t good = 0; const StepReport& report : found.reports) {
+    EXPECT_TRUE(std::isfinite(report.loss));
+    EXPECT_EQ(report.finite, !report.overflowed);
+    overflows += report.overflowed;
+    if (report.overflowed)
+      scale /= 2, good = 0;
+    else if (++good == 2)
+      scale *= 2, good = 0;
+    EXPECT_EQ(report.loss_scale, scale) << report.step;
+  }
+  EXPECT_TRUE(found.reports[1].overflowed)
+      << "in the first step the last layer is zero, and so are the gradients";
+  EXPECT_GT(overflows, 4);
+  EXPECT_LT(overflows, 15);
+  EXPECT_EQ(found.steps, 16 - overflows);
+  EXPECT_EQ(found.averaged, found.steps);
+  expect_same(run(high, {.repeat = false, .steps = 16}), found);
+  expect_same(run(high, {.steps = 16, .resume_at = 9}), found);
+  const Outcome before = run(high, {.steps = 1}), after = run(high, {.steps = 2});
+  for (size_t i = 0; i < after.tensors.size(); ++i)
+    EXPECT_EQ(after.tensors[i].to_vector(), before.tensors[i].to_vector()) << i;
+}
+
+// The gradients are divided by the scale: with it and in f32 the same steps are taken but for f16's rounding.
+TEST(CudaTrainingLoopInF16, TakesTheStepsOfF32) {
+  if (!cuda_available()) GTEST_SKIP() << cuda_unavailable_reason();
+  const Outcome found = run({.name = "f16", .activations = DType::f16, .first_scale = 1024}, {.steps = 4}),
+                expected = run({.name = "plain"}, {.device = Device::cpu, .steps = 4});
+  for (size_t i = 0; i < found.reports.size(); ++i) {
+    EXPECT_NEAR(found.reports[i].loss / expected.reports[i].loss, 1, 2e-3);
+    EXPECT_NEAR(found.reports[i].gradient_norm / expected.reports[i].gradient_norm, 1, 5e-3);
+  }
+}
+
+TEST(TrainingLoop, TheLossIsNotScaledOnTheCpu) {
+  const UNet network(config_of({.name = "plain"}), 3);
+  EXPECT_THROW(Optimiser(network, {.scale_loss = true}), Error);
 }
 
 TEST(TrainingLoop, AStepThatIsNotFiniteIsLeftOutOnTheCpu) {

@@ -144,6 +144,31 @@ TEST_P(CudaUNet, Bf16AgreesWithTheCpu) {
   }
 }
 
+// In f16, with f32 weights and, as in sampling, with f16 weights, against f32 on the CPU.
+TEST_P(CudaUNet, F16AgreesWithF32) {
+  for (const DType weights : {DType::f32, DType::f16}) {
+    std::vector<Tensor> results[2];
+    for (const Device device : {Device::cpu, Device::cuda}) {
+      const auto network = network_on(device, config());
+      network->freeze(weights == DType::f16);
+      if (device == Device::cuda) {
+        network->set_activation_dtype(DType::f16);
+        network->to(weights);
+      }
+      const Var x = Var::leaf(to_device(x_, device));
+      const Var y = network->forward(x, t_, labels());
+      backward(y, to_device(random_tensor(y.shape(), DType::f32, 5), device));
+      auto& all = results[device == Device::cuda];
+      all = {y.value(), x.grad()};
+      for (const Parameter& p : network->parameters())
+        if (p.value.grad().defined()) all.push_back(p.value.grad());
+    }
+    ASSERT_EQ(results[1].size(), results[0].size());
+    for (size_t i = 0; i < results[0].size(); ++i)
+      EXPECT_LE(max_error(results[1][i], results[0][i]), 1e-2) << i << " " << results[0][i].shape();
+  }
+}
+
 TEST_P(CudaUNet, SavesAndLoadsFromAndToTheDevice) {
   const auto folder =
       std::filesystem::path(testing::TempDir()) / (std::string("cuda_unet_") + GetParam().name);

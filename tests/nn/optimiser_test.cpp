@@ -86,6 +86,24 @@ TEST(Optimiser, GoesOnFromItsSavedStateBitForBit) {
   EXPECT_THROW(copy.load_state(state, 4), Error);
 }
 
+TEST(LossScale, IsHalvedByAnOverflowAndDoubledAfterGoodSteps) {
+  const kernels::LossScaleRule rule{.least = 16384, .most = 131072, .interval = 3};
+  kernels::LossScale scale;
+  const auto after = [&](std::initializer_list<bool> finite) {
+    for (const bool one : finite) scale.after_step(rule, one);
+    return scale.scale;
+  };
+  EXPECT_EQ(scale.scale, 65536);
+  EXPECT_EQ(after({true, true, false}), 32768);
+  EXPECT_EQ(after({true, true}), 32768);
+  EXPECT_EQ(scale.good_steps, 2);
+  EXPECT_EQ(after({true}), 65536);
+  EXPECT_EQ(scale.good_steps, 0);
+  EXPECT_EQ(after({false, false, false}), 16384) << "the least";
+  EXPECT_EQ(after({true, true, true, true, true, true, true, true, true, true, true, true}), 131072)
+      << "the most";
+}
+
 TEST(Ema, DecayWarmsUpInEitherWay) {
   const EmaSettings none{.decay = 0.9, .warmup = EmaSettings::Warmup::none}, ratio{.decay = 0.9999},
       power{.decay = 0.9999, .warmup = EmaSettings::Warmup::power, .power = 0.75};
