@@ -1,9 +1,10 @@
-// Plans of cuFFT for transforms over h and w of one image with its channels, or of many with one.
+// Plans of cuFFT for transforms over h and w of images whose channels are last.
 //
-// Channels last is cuFFT's advanced layout: the numbers of a channel lie c apart, channels 1 apart. Images
-// are done one after another where there are channels, since a batch has one distance only. libcufft.so.12 is
-// loaded at first use; plans are kept for each shape, their work areas are scratch memory.
-// Everything throws tw::Error with the failed call.
+// That is cuFFT's advanced layout: the numbers of a channel lie c apart. A batch has one distance, so one
+// launch takes the channels of an image (1 apart) or one channel of all images (an image apart): whichever
+// gives fewer launches. Small real images are moved to planes (n, c, h, w) instead, for three launches in
+// all. libcufft.so.12 is loaded at first use; plans are kept for each shape, their work areas are scratch
+// memory. Everything throws tw::Error with the failed call.
 #pragma once
 
 #include <cstdint>

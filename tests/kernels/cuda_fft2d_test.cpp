@@ -29,9 +29,10 @@ class CudaFft2d : public testing::TestWithParam<DType> {
 };
 
 TEST_P(CudaFft2d, MatchesTheCpu) {
-  // One channel, several; odd numbers of elements, whose second image is aligned to one real number only.
-  for (const Shape& image :
-       {Shape{3, 8, 6, 1}, Shape{2, 7, 12, 3}, Shape{3, 5, 9, 3}, Shape{1, 1, 16, 5}, Shape{2, 9, 1, 2}}) {
+  // One channel, several; odd numbers of elements, whose second image is aligned to one real number only;
+  // more images than channels, and than it takes to move them to planes.
+  for (const Shape& image : {Shape{3, 8, 6, 1}, Shape{2, 7, 12, 3}, Shape{3, 5, 9, 3}, Shape{1, 1, 16, 5},
+                             Shape{2, 9, 1, 2}, Shape{5, 5, 9, 3}, Shape{6, 8, 6, 2}, Shape{5, 3, 4, 9}}) {
     SCOPED_TRACE(detail::join(image));
     const int64_t n = image[0], h = image[1], w = image[2], c = image[3];
     const Shape complex{n, h, w, c, 2}, half{n, h, w / 2 + 1, c, 2};
@@ -60,6 +61,24 @@ TEST_P(CudaFft2d, InPlace) {
     fft2d({.centred = centred}, x.view(), x.view(), {});
     EXPECT_EQ(max_error(to_device(x, Device::cpu), to_device(y, Device::cpu)), 0);
   }
+}
+
+TEST_P(CudaFft2d, ManyImagesTakeNoMoreLaunchesThanFew) {
+  const auto nodes = [&](int64_t n, auto f) {
+    const Tensor x = Tensor::zeros({n, 4, 6, 3}, GetParam(), Device::cuda);
+    const Tensor z = Tensor::zeros({n, 4, 6, 3, 2}, GetParam(), Device::cuda);
+    const Tensor half = Tensor::zeros({n, 4, 4, 3, 2}, GetParam(), Device::cuda);
+    const auto body = [&] { f(x.view(), z.view(), half.view()); };
+    body();
+    CudaGraph graph;
+    graph.capture(body);
+    return graph.nodes();
+  };
+  const auto complex = [](const View&, const View& z, const View&) { fft2d({}, z, z, {}); };
+  const auto real = [](const View& x, const View&, const View& half) { rfft2d({}, x, half, {}); };
+  EXPECT_EQ(nodes(40, complex), nodes(3, complex));
+  EXPECT_EQ(nodes(40, real), nodes(5, real));
+  EXPECT_EQ(nodes(2, complex), nodes(3, complex) - 1);
 }
 
 // The plan is made by the first call; its work area and ours are nodes of the graph.
