@@ -13,9 +13,14 @@ Denoiser classifier_free(Denoiser conditional, Denoiser unconditional, double w)
     return add(without, scale(sub(with, without), w));
   };
   if (!conditional.repeatable() || !unconditional.repeatable()) return evaluate;
-  return {evaluate, [conditional, unconditional](int64_t step) {
+  return {evaluate,
+          [conditional, unconditional](int64_t step) {
             conditional.prepare(step);
             unconditional.prepare(step);
+          },
+          [conditional, unconditional](const Tensor& row) {
+            conditional.select(row);
+            unconditional.select(row);
           }};
 }
 

@@ -18,6 +18,12 @@ Tensor SeededNoise::draw(int64_t k) {
   return random_normal(image_, seeds_, static_cast<uint64_t>(k), Purpose::step, device_);
 }
 
+std::vector<RandomKey> SeededNoise::keys() const {
+  std::vector<RandomKey> keys;
+  for (const uint64_t seed : seeds_) keys.push_back({.seed = seed, .purpose = Purpose::step});
+  return keys;
+}
+
 InjectedNoise::InjectedNoise(Tensor x_T, Tensor noise) : x_T_(std::move(x_T)), noise_(std::move(noise)) {
   check(x_T_.defined() && x_T_.rank() == 4, "injected noise", "x_T must be (n, c, h, w), found ",
         x_T_.shape());

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "tensor/philox.h"
 #include "tensor/tensor.h"
 
 namespace tw {
@@ -16,6 +17,8 @@ class NoiseSource {
   virtual ~NoiseSource() = default;
   virtual Tensor start() = 0;          // x_T (n, h, w, c), unit variance
   virtual Tensor draw(int64_t k) = 0;  // z of the k-th draw, the same shape
+  // The images' keys, of which draw k is the normal stream with step = k; empty if draws come from elsewhere.
+  virtual std::vector<RandomKey> keys() const { return {}; }
 };
 
 // Philox normals keyed by each image's own seed: an image is the same whatever batch it is drawn in.
@@ -25,6 +28,7 @@ class SeededNoise : public NoiseSource {
   SeededNoise(std::vector<uint64_t> seeds, const Shape& image, Device device = Device::cpu);
   Tensor start() override;
   Tensor draw(int64_t k) override;
+  std::vector<RandomKey> keys() const override;
 
  private:
   std::vector<uint64_t> seeds_;

@@ -95,6 +95,21 @@ void fill_normal(Tensor& out, std::span<const RandomKey> keys) {
   out.bump_version();
 }
 
+void fill_normal(Tensor& out, const Tensor& keys, const Tensor& draw) {
+  const auto n = static_cast<int64_t>(keys.nbytes() / sizeof(RandomKey));
+  check(out.rank() >= 1 && out.dim(0) == n && out.dtype() == DType::f32 && out.is_contiguous(), "fill_normal",
+        "expected contiguous f32 for ", n, " keys, found ", dtype_name(out.dtype()), " ", out.shape());
+  check(draw.dtype() == DType::i64 && draw.numel() == 1, "fill_normal", "the draw must be one i64, found ",
+        dtype_name(draw.dtype()), " ", draw.shape());
+  for (const Tensor& tensor : {out, keys, draw})
+    check(tensor.device() == Device::cuda, "fill_normal", "a draw in memory is for a CUDA device, found ",
+          device_name(tensor.device()));
+  if (n == 0) return;
+  cuda_call("tw_cuda_random_normal_of_draw", static_cast<const void*>(keys.view().pointer),
+            static_cast<const void*>(draw.view().pointer), n, out.numel() / n, out.view().pointer);
+  out.bump_version();
+}
+
 Tensor random_normal(const Shape& per_sample, std::span<const uint64_t> seeds, uint64_t step, Purpose purpose,
                      Device device) {
   std::vector<RandomKey> keys;

@@ -21,6 +21,9 @@ void fill_uniform(std::span<float> out, const RandomKey& key, uint64_t first = 0
 Tensor random_normal(const Shape& per_sample, std::span<const RandomKey> keys, Device device = Device::cpu);
 // The same into `out`, (n, ...) f32, contiguous.
 void fill_normal(Tensor& out, std::span<const RandomKey> keys);
+// The same of keys in a CUDA device's memory, u8 (n, sizeof(RandomKey)), whose `step` is replaced by `draw`,
+// (1) i64: for a captured step that draws anew each time.
+void fill_normal(Tensor& out, const Tensor& keys, const Tensor& draw);
 // Of the keys {seeds[i], 0, step, purpose}.
 Tensor random_normal(const Shape& per_sample, std::span<const uint64_t> seeds, uint64_t step, Purpose purpose,
                      Device device = Device::cpu);

@@ -9,23 +9,26 @@ namespace tw {
 namespace {
 
 // The time table of some steps, made anew when a loop leaves them: that of the 1000 steps of a large network
-// would be 70 MB. On a device the step's row lies where a repeated step finds it.
+// would be 70 MB. On a device the step's row lies where a repeated step finds it, which picks it itself.
 class PartOfSchedule {
  public:
   PartOfSchedule(const UNet& network, std::vector<float> timesteps, Tensor labels)
       : network_(network), timesteps_(std::move(timesteps)), labels_(std::move(labels)) {}
 
   void prepare(int64_t step) {
-    if (step == prepared_) return;
     if (step < first_ || step >= first_ + table_.rows) load(step);
-    if (on_device()) current_.set(step - first_);
-    prepared_ = step;
+  }
+
+  void select(const Tensor& row) {
+    current_.select(row);
+    selected_ = true;
   }
 
   Var evaluate(const Var& x, int64_t step) {
     prepare(step);
-    return on_device() ? network_.forward(x, current_.table(), 0)
-                       : network_.forward(x, table_, step - first_);
+    if (!on_device()) return network_.forward(x, table_, step - first_);
+    if (!selected_) current_.set(step - first_);
+    return network_.forward(x, current_.table(), 0);
   }
 
  private:
@@ -44,7 +47,8 @@ class PartOfSchedule {
   const UNet& network_;
   std::vector<float> timesteps_;
   Tensor labels_;
-  int64_t first_ = 0, prepared_ = -1;
+  int64_t first_ = 0;
+  bool selected_ = false;
   TimeTable table_;
   CurrentTimes current_;
 };
@@ -69,7 +73,7 @@ Denoiser denoiser_of(const UNet& network, const SamplerTable& table, int64_t bat
               const Var output = part->evaluate(x, step);
               return mean_only ? slice(output, -1, 0, x.dim(-1)) : output;
             },
-            [part](int64_t step) { part->prepare(step); }};
+            [part](int64_t step) { part->prepare(step); }, [part](const Tensor& row) { part->select(row); }};
   };
   if (settings.label < 0) return of_class(classes);
   if (settings.guidance == 1) return of_class(settings.label);

@@ -154,7 +154,10 @@ int64_t run_sampling(const Job& job, UNet& network, Timer& timer) {
   const auto rows = table.rows;
   while (table.rows.size() < 20'000) table.rows.insert(table.rows.end(), rows.begin(), rows.end());
   const Denoiser denoiser{[&](const Var& x, int64_t) { return network.forward(x, current.table(), 0); },
-                          [&](int64_t step) { current.set(step % 50); }};
+                          [&](int64_t step) {
+                            if (!job.repeat) current.set(step % 50);
+                          },
+                          [&](const Tensor& row) { current.select(row); }};
 
   const Shape image{config.resolution, config.resolution, config.in_channels};
   SeededNoise noise(seeds(job.batch), image, job.device);

@@ -6,6 +6,7 @@
 #include "autograd/ops/predict_x0.h"
 #include "autograd/ops/residual_norm.h"
 #include "diffusion/sampler/step_runner.h"
+#include "kernels/op/step_row.h"
 #include "tensor/error.h"
 #include "tensor/transfer.h"
 
@@ -18,13 +19,20 @@ class Residuals {
   Residuals(const SamplerTable& table, const Tensor& loss, int64_t most)
       : table_(table), most_(most), kept_(Tensor::empty({most, loss.dim(0)}, loss.dtype(), loss.device())) {}
 
+  // Of step `step`, whose number is at `row` if that is defined.
+  void keep(const Tensor& loss, int64_t step, const Tensor& row) {
+    if (row.defined())
+      kernels::put_row(kept_.view(), row.view(), loss.view());
+    else
+      kept_.select(0, step % most_).copy_from(loss);
+  }
+
   // Throws Error{numeric} naming the first step whose data term is not finite.
-  void check_finite(int64_t step, const Tensor& loss) {
+  void check_finite(int64_t step) {
     const int64_t at = step % most_;
-    kept_.select(0, at).copy_from(loss);
     if (at + 1 < most_ && step + 1 < static_cast<int64_t>(table_.rows.size())) return;
     const std::vector<double> values = kept_.slice(0, 0, at + 1).to_vector();
-    const int64_t n = loss.dim(0);
+    const int64_t n = kept_.dim(1);
     for (int64_t i = 0; i < (at + 1) * n; ++i)
       if (const double value = values[static_cast<size_t>(i)]; !std::isfinite(value))
         throw Error(ErrorKind::numeric,
@@ -54,7 +62,7 @@ Tensor dps(const Denoiser& network, const SamplerTable& table, const LinearOpera
   for (int64_t i = 0; i < steps; ++i) {
     const SamplerRow& row = table.rows[static_cast<size_t>(i)];
     runner.prepare(i);
-    runner.run([&] {
+    runner.run(x, next, [&] {
       Tensor z = runner.noise();
       const Var x_t = Var::leaf(x);
       const Var output = mean_output(table, row, x_t, network(x_t, i), z, runner.variance_bounds());
@@ -72,9 +80,10 @@ Tensor dps(const Denoiser& network, const SamplerTable& table, const LinearOpera
                                    .x0 = x0.view(),
                                    .next = next.view(),
                                    .coefficients = runner.coefficients().view()});
+      residuals.keep(loss, i, runner.row());
     });
     next.bump_version();
-    residuals.check_finite(i, loss);
+    residuals.check_finite(i);
     if (options.observe) options.observe({i, steps, row.timestep, x, x0, loss});
     runner.advance(x, next);
   }

@@ -37,7 +37,7 @@ Tensor sample(const Denoiser& network, const SamplerTable& table, const Tensor& 
   for (int64_t i = 0; i < steps; ++i) {
     const SamplerRow& row = table.rows[static_cast<size_t>(i)];
     runner.prepare(i);
-    runner.run([&] {
+    runner.run(x, next, [&] {
       Tensor z = runner.noise();
       const Var output = mean_output(table, row, x, network(x, i), z, runner.variance_bounds());
       std::vector<kernels::SamplerStep> step;

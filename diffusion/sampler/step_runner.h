@@ -1,8 +1,10 @@
 // Runs the steps of a sampling loop: one after the other as they are, or, on a CUDA device, as one graph that
 // is captured in the third step and repeated from then on (tensor/cuda_graph.h).
 //
-// A repeated step takes everything that differs between steps from memory: the row's coefficients and the
-// noise are written there before it, the network's share by Denoiser::prepare.
+// A repeated step takes everything that differs between steps from memory. It has its number there, counts it
+// up itself, and picks by it the row's coefficients, the draw's number and the network's share
+// (Denoiser::select), so that between two steps the host writes nothing, unless the draws are not made on the
+// device (NoiseSource::keys) or an observer wants to see x.
 #pragma once
 
 #include <functional>
@@ -21,7 +23,7 @@ class StepRunner {
   StepRunner(const SamplerTable& table, const Denoiser& network, const Tensor& x_T, NoiseSource& noise,
              const LoopOptions& options, double next_from_gradient = 0);
 
-  // Draws the noise of a step and makes its values ready.
+  // The host's part of a step, before it.
   void prepare(int64_t step);
   // The step's z; undefined when it draws none.
   const Tensor& noise() const { return noise_; }
@@ -30,9 +32,12 @@ class StepRunner {
   // For mean_output; undefined when the bounds are passed with the call.
   const Tensor& variance_bounds() const { return bounds_; }
 
-  // The body of the step that was prepared; it writes x' to `next`.
-  void run(const std::function<void()>& body);
-  // Makes x' the next step's x.
+  // The number of the running step, (1) i64 on the device; undefined when steps are not repeated.
+  const Tensor& row() const { return row_; }
+
+  // The body of the step that was prepared; it reads x and writes x' to `next`.
+  void run(Tensor& x, const Tensor& next, const std::function<void()>& body);
+  // Makes x' the next step's x, once the step has been observed.
   void advance(Tensor& x, Tensor& next) const;
 
   bool repeats() const { return repeats_; }
@@ -44,8 +49,12 @@ class StepRunner {
   NoiseSource& source_;
   const LoopOptions& options_;
   bool repeats_ = false;
-  Tensor all_coefficients_, all_bounds_;  // (steps, 9) f64 and (steps, 2), on the device
-  Tensor coefficients_, bounds_, noise_;  // this step's
+  void queue(Tensor& x, const Tensor& next, const std::function<void()>& body);
+
+  // On the device: (steps, 9) f64, (steps, 2) and (steps, 1) i64, the number of draws before each step.
+  Tensor all_coefficients_, all_bounds_, all_draws_;
+  Tensor keys_;                                        // of the draws, if they are made there
+  Tensor row_, coefficients_, bounds_, draw_, noise_;  // this step's
   DType dtype_;
   Device device_;
   int64_t draws_ = 0, ran_ = 0;

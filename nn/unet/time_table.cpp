@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/op/step_row.h"
 #include "nn/unet/unet.h"
 #include "tensor/error.h"
 
@@ -35,15 +36,17 @@ void CurrentTimes::load(const TimeTable& table) {
   for (const Tensor& projection : table.projections) width += projection.numel() / table.rows;
   check(!row_.defined() || row_.numel() == width, "time table", "of another network: its rows have ", width,
         " values instead of ", row_.numel());
-  rows_ = Tensor::empty({table.rows, width}, first.dtype(), first.device());
+  check(!row_.defined() || table.rows <= rows_.dim(0), "time table", "of ", table.rows,
+        " rows where there is room for ", row_.defined() ? rows_.dim(0) : 0);
   if (!row_.defined()) {
+    rows_ = Tensor::empty({table.rows, width}, first.dtype(), first.device());
     row_ = Tensor::empty({width}, first.dtype(), first.device());
     current_ = {.rows = 1, .labels = table.labels, .label_of = table.label_of, .projections = {}};
   }
   int64_t at = 0;
   for (const Tensor& projection : table.projections) {
     const int64_t size = projection.numel() / table.rows;
-    rows_.slice(1, at, at + size).copy_from(projection.reshape({table.rows, size}));
+    rows_.slice(0, 0, table.rows).slice(1, at, at + size).copy_from(projection.reshape({table.rows, size}));
     if (current_.projections.size() < table.projections.size())
       current_.projections.push_back(
           row_.slice(0, at, at + size).reshape({1, table.labels, size / table.labels}));
@@ -52,6 +55,11 @@ void CurrentTimes::load(const TimeTable& table) {
 }
 
 void CurrentTimes::set(int64_t row) { row_.copy_from(rows_.select(0, row)); }
+
+void CurrentTimes::select(const Tensor& row) {
+  kernels::take_row(rows_.view(), row.view(), row_.view());
+  row_.bump_version();
+}
 
 TimeTable UNet::time_table(const std::vector<float>& timesteps, const Tensor& labels) const {
   const NoGrad no_grad;

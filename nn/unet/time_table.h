@@ -24,10 +24,13 @@ struct TimeTable {
 // One row of a table at a time, at addresses that stay: what a repeated step reads (tensor/cuda_graph.h).
 class CurrentTimes {
  public:
-  // The first load makes the memory; later tables must be of the same network and labels.
+  // The first load makes the memory; later tables must be of the same network and labels, and of no more
+  // rows.
   void load(const TimeTable& table);
   // Copies a row of the loaded table: one copy on the device.
   void set(int64_t row);
+  // The same by a number in memory, (1) i64, modulo the rows of the first table.
+  void select(const Tensor& row);
   const TimeTable& table() const { return current_; }  // of one row
 
  private:

@@ -37,14 +37,18 @@ class CudaRepeatedStep : public testing::Test {
     return network;
   }
 
-  // All rows of the schedule in one table, and the step's row where the graph finds it.
-  static Denoiser denoiser(const UNet& network, const SamplerTable& table) {
+  // All rows of the schedule in one table, and the step's row where the graph finds it: there by the host, or
+  // picked by the step itself.
+  static Denoiser denoiser(const UNet& network, const SamplerTable& table, bool selects = false) {
     std::vector<float> timesteps;
     for (int64_t t : table.timesteps()) timesteps.push_back(static_cast<float>(t));
     const auto times = std::make_shared<CurrentTimes>();
     times->load(network.time_table(timesteps));
-    return {[times, &network](const Var& x, int64_t) { return network.forward(x, times->table(), 0); },
-            [times](int64_t step) { times->set(step); }};
+    const auto evaluate = [times, &network](const Var& x, int64_t) {
+      return network.forward(x, times->table(), 0);
+    };
+    if (selects) return {evaluate, [](int64_t) {}, [times](const Tensor& row) { times->select(row); }};
+    return {evaluate, [times](int64_t step) { times->set(step); }};
   }
 
   // x_0, then what the observer saw of x and x0 in every step.
@@ -86,12 +90,48 @@ TEST_F(CudaRepeatedStep, RestoresWhatTheStepsOneByOneRestore) {
   EXPECT_EQ(results(table, true, true), results(table, false, true));
 }
 
+// Draws of seeds that says how many the host has asked for.
+class CountedNoise : public SeededNoise {
+ public:
+  using SeededNoise::SeededNoise;
+  Tensor draw(int64_t k) override {
+    ++drawn;
+    return SeededNoise::draw(k);
+  }
+  int drawn = 0;
+};
+
+// The same images with nothing from the host between two steps: number, coefficients, time, draws and x are
+// the step's own.
+TEST_F(CudaRepeatedStep, NeedsNothingFromTheHostInBetween) {
+  const SamplerTable table = ddpm_table(schedule, {.timesteps = sampling_timesteps(Spacing::leading, 6, 1000),
+                                                   .variance = Variance::learned_range});
+  const auto network = network_for(table);
+  for (const bool guided : {false, true}) {
+    const auto run = [&](bool repeat, CountedNoise& noise) {
+      const LoopOptions options{
+          .observe = {}, .scope = planned_steps(PlannedArena::on(Device::cuda)), .repeat = repeat};
+      const Tensor x_T = to_device(noise.start(), Device::cuda);
+      const Denoiser evaluate = denoiser(*network, table, repeat);
+      if (!guided) return sample(evaluate, table, x_T, noise, options).to_vector();
+      const auto mask = std::make_shared<Mask>(box_mask(8, 8, 2, 2, 4, 4), Device::cuda);
+      const Tensor y = mask->apply(to_device(random_tensor({2, 8, 8, 3}, DType::f32, 77), Device::cuda));
+      return dps(evaluate, table, *mask, y, {.scale = 0.5}, x_T, noise, options).to_vector();
+    };
+    CountedNoise host(seeds, {8, 8, 3}), device(seeds, {8, 8, 3});
+    EXPECT_EQ(run(true, device), run(false, host)) << guided;
+    EXPECT_EQ(host.drawn, 5) << "none at t = 0";
+    EXPECT_EQ(device.drawn, 0);
+  }
+}
+
 TEST_F(CudaRepeatedStep, IsCapturedInTheThirdStep) {
   const SamplerTable table = ddpm_table(schedule, {.timesteps = steps(4)});
   const auto network = network_for(table);
   const Denoiser evaluate = denoiser(*network, table);
   SeededNoise noise(seeds, {8, 8, 3});
-  const Tensor x = to_device(noise.start(), Device::cuda);
+  Tensor x = to_device(noise.start(), Device::cuda);
+  const Tensor next = x.clone();
   const LoopOptions options{
       .observe = {}, .scope = planned_steps(PlannedArena::on(Device::cuda)), .repeat = true};
   StepRunner runner(table, evaluate, x, noise, options);
@@ -100,7 +140,7 @@ TEST_F(CudaRepeatedStep, IsCapturedInTheThirdStep) {
   for (int64_t i = 0; i < 4; ++i) {
     int runs = 0;
     runner.prepare(i);
-    runner.run([&] { evaluate(x, i), ++runs; });
+    runner.run(x, next, [&] { evaluate(x, i), ++runs; });
     EXPECT_EQ(runs, i < 3 ? 1 : 0);
     EXPECT_EQ(runner.graph().captured(), i >= 2);
   }
