@@ -35,7 +35,8 @@ SamplerTable ddpm_table(const Schedule& schedule, const DdpmParams& params) {
     if (params.range.clip) row.update.clip = params.range.limit;
     row.update.next_from_x0 = q.from_x0;
     row.update.next_from_x = q.from_x;
-    row.update.next_from_noise = params.variance == Variance::fixed_small   ? std::sqrt(V)
+    row.update.next_from_noise = !row.draws_noise                           ? 0
+                                 : params.variance == Variance::fixed_small ? std::sqrt(V)
                                  : params.variance == Variance::fixed_large ? std::sqrt(q.beta)
                                                                             : 1;
     row.log_small = std::log(V);

@@ -25,9 +25,9 @@ enum class LearnedVariance {
 };
 
 struct SamplerRow {
-  int64_t timestep = 0;         // what the network is asked
-  kernels::SamplerStep update;  // the coefficients of the step
-  bool draws_noise = false;
+  int64_t timestep = 0;                 // what the network is asked
+  kernels::SamplerStep update;          // the coefficients of the step
+  bool draws_noise = false;             // otherwise next_from_noise is 0
   double log_small = 0, log_large = 0;  // ln V and ln beta', for LearnedVariance::range
 };
 

@@ -37,7 +37,6 @@ StepRunner::StepRunner(const SamplerTable& table, const Denoiser& network, const
     const SamplerRow& row = table.rows[static_cast<size_t>(i)];
     kernels::SamplerStep update = row.update;
     update.next_from_gradient = next_from_gradient;
-    if (!row.draws_noise) update.next_from_noise = 0;  // every step has z
     draws_before.push_back(draws);
     draws += row.draws_noise;
     std::memcpy(coefficients.data<double>() + i * count, &update, sizeof update);
@@ -66,7 +65,8 @@ StepRunner::StepRunner(const SamplerTable& table, const Denoiser& network, const
 void StepRunner::prepare(int64_t step) {
   network_.prepare(step);
   if (!table_.rows[static_cast<size_t>(step)].draws_noise) {
-    if (!repeats_) noise_ = Tensor();
+    // Steps of a learned variance are planned with a z, which this one does not read.
+    if (!repeats_ && table_.learned == LearnedVariance::none) noise_ = Tensor();
   } else if (!repeats_) {
     noise_ = to_device(source_.draw(draws_++), device_).to(dtype_);
   } else if (!keys_.defined()) {

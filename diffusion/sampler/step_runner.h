@@ -25,7 +25,7 @@ class StepRunner {
 
   // The host's part of a step, before it.
   void prepare(int64_t step);
-  // The step's z; undefined when it draws none.
+  // The step's z; undefined, or to be left unread, when it draws none.
   const Tensor& noise() const { return noise_; }
   // Of the ops of the update, in memory; undefined when they are passed with the call.
   const Tensor& coefficients() const { return coefficients_; }

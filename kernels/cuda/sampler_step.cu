@@ -30,7 +30,10 @@ __global__ void step_kernel(Steps steps, int64_t n, Arrays<T> arrays) {
     const V u = math::unclipped_x0(V(s.x0_from_x), V(s.x0_from_output), x, o);
     const V x0 = V(s.x0_scale) * math::clip(u, V(s.clip));
     V next = V(s.next_from_x0) * x0 + V(s.next_from_x) * x + V(s.next_from_output) * o;
-    if (arrays.noise) next += V(s.next_from_noise) * E::load(arrays.noise[i]);
+    if (arrays.noise) {
+      const V from_noise = V(s.next_from_noise);
+      next += from_noise == V(0) ? V(0) : from_noise * E::load(arrays.noise[i]);
+    }
     if (arrays.gradient) next += V(s.next_from_gradient) * E::load(arrays.gradient[i]);
     if (arrays.x0) arrays.x0[i] = E::store(x0);
     arrays.next[i] = E::store(next);

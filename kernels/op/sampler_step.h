@@ -23,7 +23,7 @@ struct SamplerStep {
   double next_from_x0 = 0;        // A
   double next_from_x = 0;         // B
   double next_from_output = 0;    // C
-  double next_from_noise = 0;     // D
+  double next_from_noise = 0;     // D; where it is 0, z is not read
   double next_from_gradient = 0;  // G
 };
 

@@ -45,7 +45,7 @@ void step_of(const SamplerStep& s, const SamplerArrays& arrays, int64_t begin, i
           from_noise = every_lane<V>(s.next_from_noise), from_gradient = every_lane<V>(s.next_from_gradient);
   const T* x_in = static_cast<const T*>(arrays.x.pointer);
   const T* output_in = static_cast<const T*>(arrays.output.pointer);
-  const T* noise_in = static_cast<const T*>(arrays.noise.pointer);
+  const T* noise_in = s.next_from_noise == 0 ? nullptr : static_cast<const T*>(arrays.noise.pointer);
   const T* gradient_in = static_cast<const T*>(arrays.gradient.pointer);
   T* x0_out = static_cast<T*>(arrays.x0.pointer);
   T* next_out = static_cast<T*>(arrays.next.pointer);

@@ -1,13 +1,19 @@
 // Sampling and guided sampling with a small U-Net: what holds for a formula must hold for a network.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "autograd/ops/binary.h"
+#include "autograd/ops/concat.h"
+#include "autograd/ops/reshape.h"
+#include "autograd/ops/unary.h"
 #include "diffusion/inverse/dps.h"
 #include "diffusion/inverse/mask.h"
 #include "diffusion/sampler/ddpm.h"
 #include "diffusion/timesteps.h"
 #include "kernels/cpu/thread_pool.h"
 #include "nn/unet/unet.h"
-#include "tests/random_tensor.h"
+#include "tests/small_unet.h"
 
 namespace tw {
 namespace {
@@ -80,6 +86,37 @@ TEST_F(UNetSampling, APlannedLoopGivesTheSameImagesInLessMemory) {
     EXPECT_EQ(found.to_vector(), expected.to_vector());
     ASSERT_TRUE(arena->planned());
     EXPECT_LT(arena->arena_bytes(), arena->sum_bytes());
+  }
+}
+
+// At t = 0 nothing is drawn, and a learned variance is not asked for: the plan of the other steps fits
+// nevertheless.
+TEST(UNetSamplingWithLearnedVariance, ItsLastStepIsPlannedToo) {
+  const auto network = small_unet(6);
+  network->freeze();
+  for (const Variance variance : {Variance::learned_range, Variance::learned}) {
+    const SamplerTable table = ddpm_table(
+        Schedule(), {.timesteps = sampling_timesteps(Spacing::leading, 5, 1000), .variance = variance});
+    // A positive variance, as LearnedVariance::direct needs; at t = 0 none at all.
+    const Denoiser denoiser = [&](const Var& x, int64_t step) {
+      const int64_t t = table.rows[static_cast<size_t>(step)].timestep;
+      const Var output = network->forward(x, Tensor::full({x.dim(0)}, static_cast<double>(t)));
+      return concat({slice(output, -1, 0, 3), scale(square(slice(output, -1, 3, 6)), t > 0 ? 0.01 : -1.0)},
+                    -1);
+    };
+    const auto mask = std::make_shared<Mask>(box_mask(8, 8, 2, 2, 4, 4));
+    const Tensor y = mask->apply(random_tensor({2, 8, 8, 3}, DType::f32, 77));
+    for (const bool guided : {false, true}) {
+      const auto run = [&](const LoopOptions& options) {
+        SeededNoise noise({3, 14}, {8, 8, 3});
+        return guided ? dps(denoiser, table, *mask, y, {.scale = 0.5}, noise.start(), noise, options)
+                      : sample(denoiser, table, noise.start(), noise, options);
+      };
+      const Tensor expected = run({}),
+                   found = run({.scope = planned_steps(std::make_shared<PlannedArena>())});
+      EXPECT_EQ(found.to_vector(), expected.to_vector());
+      for (const double value : found.to_vector()) ASSERT_TRUE(std::isfinite(value));
+    }
   }
 }
 
