@@ -1,12 +1,13 @@
-// Attention for all heads of all samples where it is not one launch (attention_fused.h): s = scale q k^T, p =
-// softmax(s + log mask), o = p v, the products by cuBLASLt on the views as they lie, the rows of s by kernels
-// of ours. s (f32; f64 with f64) and p lie in scratch memory for at most 256 MiB of pairs of a sample and a
-// head at a time, whose rows are independent.
+// Attention for all heads of all samples where it is not one launch (attention_fused.h, attention_cudnn.h): s
+// = scale q k^T, p = softmax(s + log mask), o = p v, the products by cuBLASLt on the views as they lie, the
+// rows of s by kernels of ours. s (f32; f64 with f64) and p lie in scratch memory for at most 256 MiB of
+// pairs of a sample and a head at a time, whose rows are independent.
 //
 // Backward: p from s and log_sum_exp, dv = p^T do, dp = do v^T, ds = p (dp - sum_j p dp), dq = scale ds k,
 // dk = scale ds^T q.
 #include <cmath>
 
+#include "kernels/cuda/attention_cudnn.h"
 #include "kernels/cuda/attention_fused.h"
 #include "kernels/cuda/block_sum.h"
 #include "kernels/cuda/cublas_lt.h"
@@ -152,6 +153,7 @@ TW_CUDA_EXPORT tw_cuda_attention_forward(const kernels::AttentionParams* params,
     if (o->numel() == 0 || k.shape[1] == 0) return;
     if (attention_is_fused(q.dtype, k.shape[1], q.shape[2] / params->heads))
       return attention_fused(*params, *in, *o, *log_sum_exp);
+    if (attention_by_cudnn(*params, *in, *o, *log_sum_exp)) return;
     const char* op = "attention_forward";
     const Mask mask{static_cast<const uint8_t*>(in->mask.pointer), in->mask.rank() == 3};
     require(for_float(op, q.dtype, [&]<class T>(T) -> const char* {

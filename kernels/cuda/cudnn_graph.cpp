@@ -62,7 +62,7 @@ cudnnDataType_t data_type(DType dtype) {
     case DType::f16:
       return CUDNN_DATA_HALF;
     default:
-      fail("cuDNN", "convolves f32, bf16 and f16 here, found ", dtype_name(dtype));
+      fail("cuDNN", "computes with f32, bf16 and f16 here, found ", dtype_name(dtype));
   }
 }
 
@@ -155,7 +155,16 @@ cudnnHandle_t handle(cudaStream_t stream) {
   return made;
 }
 
-size_t version() { return api().get_version(); }
+size_t version() {
+  static const size_t loaded = [] {
+    try {
+      return api().get_version();
+    } catch (const Error&) {
+      return size_t{0};
+    }
+  }();
+  return loaded;
+}
 
 Descriptor::Descriptor(cudnnBackendDescriptorType_t type) {
   cudnnBackendDescriptor_t made = nullptr;
@@ -196,23 +205,33 @@ Target Target::described(const std::string& json) {
 }
 
 int Graph::tensor(DType dtype, const Shape& shape, Where where) {
-  const cudnnDataType_t type = data_type(dtype);
-  f32_only_ = f32_only_ && dtype == DType::f32;
   // cuDNN names the extents (n, c, ...); the strides say that channels are last in memory.
   const Shape strides = contiguous_strides(shape);
   std::vector<int64_t> extents{shape[0], shape.back()}, steps{strides[0], strides.back()};
   for (int i = 1; i + 1 < shape.rank(); ++i) extents.push_back(shape[i]), steps.push_back(strides[i]);
-  const int64_t id = static_cast<int64_t>(tensors_.size()) + 1, rank = shape.rank();
-  const bool between = where == Where::between;
+  return describe(dtype, extents, steps, where);
+}
+
+int Graph::tensor(DType dtype, const std::vector<int64_t>& extents, const std::vector<int64_t>& strides) {
+  return describe(dtype, extents, strides, Where::memory);
+}
+
+int Graph::describe(DType dtype, const std::vector<int64_t>& extents, const std::vector<int64_t>& strides,
+                    Where where) {
+  const cudnnDataType_t type = data_type(dtype);
+  const int64_t id = static_cast<int64_t>(tensors_.size()) + 1, rank = static_cast<int64_t>(extents.size());
+  const bool between = where == Where::between, by_value = where == Where::constant;
+  f32_only_ = f32_only_ && dtype == DType::f32;
   Descriptor& tensor = tensors_.emplace_back(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
   tensor.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
   tensor.set(CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, rank, extents.data());
-  tensor.set(CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, rank, steps.data());
+  tensor.set(CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, rank, strides.data());
   tensor.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, id);
   tensor.set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, int64_t{16});
   tensor.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &between);
+  tensor.set(CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, 1, &by_value);
   tensor.finalize("a tensor");
-  if (!between) in_memory_.push_back(id);
+  if (where == Where::memory) in_memory_.push_back(id);
   return static_cast<int>(id) - 1;
 }
 
@@ -255,6 +274,19 @@ void Graph::add(int a, int b, int y) {
   run.finalize("an addition");
 }
 
+void Graph::attention(int q, int k, int v, float scale, int o, int log_sum_exp) {
+  const int factor = describe(DType::f32, {1, 1, 1, 1}, {1, 1, 1, 1}, Where::constant);
+  constants_.push_back({factor + 1, scale});
+  Descriptor& run = operation(CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR);
+  run.set(CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC, tensors_[static_cast<size_t>(q)]);
+  run.set(CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC, tensors_[static_cast<size_t>(k)]);
+  run.set(CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC, tensors_[static_cast<size_t>(v)]);
+  run.set(CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC, tensors_[static_cast<size_t>(o)]);
+  run.set(CUDNN_ATTR_OPERATION_SDPA_FWD_STATSDESC, tensors_[static_cast<size_t>(log_sum_exp)]);
+  run.set(CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC, tensors_[static_cast<size_t>(factor)]);
+  run.finalize("attention");
+}
+
 std::vector<Plan> Graph::plans(const Target& target, bool tf32, int most) {
   Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
   std::vector<cudnnBackendDescriptor_t> operations;
@@ -268,7 +300,7 @@ std::vector<Plan> Graph::plans(const Target& target, bool tf32, int most) {
     for (const auto& config : proposals(graph, target, mode, 64)) {
       if (static_cast<int>(plans.size()) == most || !acceptable(*config, f32_only_ && !tf32)) continue;
       try {
-        plans.emplace_back(target, config, in_memory_);
+        plans.emplace_back(target, config, in_memory_, constants_);
       } catch (const Error&) {
         // The heuristics propose engines that turn out not to fit; the next one may.
       }
@@ -278,8 +310,12 @@ std::vector<Plan> Graph::plans(const Target& target, bool tf32, int most) {
   return plans;
 }
 
-Plan::Plan(const Target& target, std::shared_ptr<Descriptor> config, std::vector<int64_t> ids)
-    : config_(std::move(config)), plan_(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR), ids_(std::move(ids)) {
+Plan::Plan(const Target& target, std::shared_ptr<Descriptor> config, std::vector<int64_t> ids,
+           std::vector<Constant> constants)
+    : config_(std::move(config)),
+      plan_(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR),
+      ids_(std::move(ids)),
+      constants_(std::move(constants)) {
   if (target.handle)
     plan_.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &target.handle);
   else
@@ -292,10 +328,13 @@ Plan::Plan(const Target& target, std::shared_ptr<Descriptor> config, std::vector
 void Plan::run(cudnnHandle_t handle, std::span<void* const> pointers, void* workspace) const {
   check(pointers.size() == ids_.size(), "cuDNN", "a plan with ", ids_.size(), " tensors got ",
         pointers.size());
+  std::vector<int64_t> ids = ids_;
+  std::vector<const void*> places(pointers.begin(), pointers.end());
+  for (const Constant& constant : constants_) ids.push_back(constant.id), places.push_back(&constant.value);
   Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-  const int64_t count = static_cast<int64_t>(ids_.size());
-  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids_.data());
-  pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers.data());
+  const int64_t count = static_cast<int64_t>(ids.size());
+  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids.data());
+  pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, places.data());
   pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
   pack.finalize("a plan's pointers");
   require(api().execute(handle, plan_.get(), pack.get()), "running a plan");

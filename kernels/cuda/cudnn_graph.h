@@ -1,4 +1,5 @@
-// A thin builder over cuDNN 9's graph API (its C backend API: the C++ frontend is not part of the toolkit).
+// A thin builder over cuDNN 9's graph API (its C backend API: the C++ frontend is not part of the toolkit):
+// convolutions with what is added to them, and attention.
 //
 // y = conv(x, w) + bias, the sum between them never in memory:
 //   const int x = graph.tensor(f32, {n, h, w, ci}), ..., sum = graph.tensor(f32, {...}, Where::between);
@@ -27,7 +28,7 @@ namespace tw::cuda::cudnn {
 
 // A cuDNN handle on `stream`, made at first use.
 cudnnHandle_t handle(cudaStream_t stream);
-size_t version();  // of the library that was loaded: 91900 is 9.19.0
+size_t version();  // of the library that was loaded: 91900 is 9.19.0; 0 when there is none
 
 class Descriptor {
  public:
@@ -55,10 +56,17 @@ struct Target {
   static Target described(const std::string& json);
 };
 
+struct Constant {
+  int64_t id;
+  float value;
+};
+
 class Plan {
  public:
-  // Throws when the engine cannot be built. `ids` are the tensors that lie in memory.
-  Plan(const Target& target, std::shared_ptr<Descriptor> config, std::vector<int64_t> ids);
+  // Throws when the engine cannot be built. `ids` are the tensors that lie in memory; constants are passed
+  // with every run.
+  Plan(const Target& target, std::shared_ptr<Descriptor> config, std::vector<int64_t> ids,
+       std::vector<Constant> constants);
   int64_t workspace_bytes() const { return workspace_bytes_; }
   // One pointer for each tensor in memory, in the order in which they were described.
   void run(cudnnHandle_t handle, std::span<void* const> pointers, void* workspace) const;
@@ -67,6 +75,7 @@ class Plan {
   std::shared_ptr<Descriptor> config_;
   Descriptor plan_;
   std::vector<int64_t> ids_;
+  std::vector<Constant> constants_;
   int64_t workspace_bytes_ = 0;
 };
 
@@ -77,16 +86,22 @@ struct Window {
   int64_t stride[3] = {1, 1, 1}, before[3] = {}, after[3] = {}, dilation[3] = {1, 1, 1};
 };
 
-enum class Where { memory, between };  // between: it never leaves the fused kernel
+// between: it never leaves the fused kernel; constant: one number, passed with every run
+enum class Where { memory, between, constant };
 
 class Graph {
  public:
   // A contiguous tensor with the channels last: (n, ..., c); a weight is (co, taps..., ci), a bias (1, ..,
   // co). Returns its number.
   int tensor(DType dtype, const Shape& shape, Where where = Where::memory);
+  // In memory in any layout; extents and strides (in elements) in cuDNN's order.
+  int tensor(DType dtype, const std::vector<int64_t>& extents, const std::vector<int64_t>& strides);
   // x (n, ..., ci), w (co, ..., ci), y (n, ..., co); the pass says which of them is computed. Sums in f32.
   void convolution(Pass pass, const Window& window, int x, int w, int y);
   void add(int a, int b, int y);  // y = a + b, b broadcast where its extent is 1
+  // o = softmax(scale q k^T) v for q, k, v and o of (n, heads, tokens, channels); log_sum_exp (n, heads,
+  // tokens, 1) of the scaled scores, f32.
+  void attention(int q, int k, int v, float scale, int o, int log_sum_exp);
 
   // Closes the graph. Up to `most` plans, best first. Engines that sum in another order each time, sum in
   // 16 bits, or (unless `tf32`) round f32 inputs are left out. Empty: cuDNN has no engine for this.
@@ -94,9 +109,12 @@ class Graph {
 
  private:
   Descriptor& operation(cudnnBackendDescriptorType_t type);
+  int describe(DType dtype, const std::vector<int64_t>& extents, const std::vector<int64_t>& strides,
+               Where where);
 
   std::vector<Descriptor> tensors_, operations_, parts_;
   std::vector<int64_t> in_memory_;
+  std::vector<Constant> constants_;
   bool f32_only_ = true;
 };
 

@@ -117,7 +117,7 @@ const cudnn::Plan* find_plan(const std::string& key, const std::function<Planned
   PlannedGraph problem = describe();
   cudnn::Target target;
   target.handle = cudnn::handle(stream());
-  std::vector<cudnn::Plan> candidates = problem.graph.plans(target, tf32_allowed());
+  std::vector<cudnn::Plan> candidates = problem.graph.plans(target, tf32_allowed(), problem.most);
   if (candidates.empty()) {
     known.plans.emplace(key, std::nullopt);
     return nullptr;

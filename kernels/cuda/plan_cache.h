@@ -15,6 +15,7 @@ namespace tw::cuda {
 struct PlannedGraph {
   cudnn::Graph graph;
   std::vector<size_t> bytes;  // of each tensor in memory, in the graph's order
+  int most = 8;               // candidates; 1: the heuristics' first, and nothing is timed
 };
 
 // The plan for the problem that `key` names (no spaces); `describe` is called when it is not known yet. Null:

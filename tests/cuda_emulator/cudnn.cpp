@@ -1,10 +1,11 @@
 // libcudnn.so.9 as far as kernels/cuda/cudnn_graph.cpp uses it: graphs of one convolution and additions after
-// it, by definition. A descriptor keeps the bytes of its attributes and a share of the descriptors it was
-// given. What the real one refuses is refused: pads that differ before and after, pointers that are not
-// aligned as promised. Graphs with three additions have no engine, so that both ways of adding the terms of a
-// convolution are run.
+// it, or of attention, by definition. A descriptor keeps the bytes of its attributes and a share of the
+// descriptors it was given. What the real one refuses is refused: pads that differ before and after, pointers
+// that are not aligned as promised, attention on heads without a multiple of 8 channels. Graphs with three
+// additions have no engine, so that both ways of adding the terms of a convolution are run.
 #include <cudnn.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -105,6 +106,7 @@ void for_each(const std::vector<int64_t>& extents, F f) {
 struct Run {
   std::map<int64_t, void*> pointers;
   std::map<int64_t, Tensor> tensors;
+  float scale = 1;  // of attention: passed by value, so read when the plan is run
 
   const Tensor& tensor(const Node& node) {
     const int64_t id = node.one<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID);
@@ -175,6 +177,32 @@ struct Run {
       });
   }
 
+  void attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& sums) {
+    const int64_t tk = k.extents[2], d = q.extents[3];
+    std::vector<double> s(static_cast<size_t>(tk));
+    for_each(sums.extents, [&](std::vector<int64_t> at) {
+      double largest = -INFINITY, sum = 0;
+      std::vector<int64_t> other = at;
+      for (int64_t key = 0; key < tk; ++key) {
+        double score = 0;
+        other[2] = key;
+        for (int64_t c = 0; c < d; ++c) at[3] = other[3] = c, score += q.get(at) * k.get(other);
+        s[static_cast<size_t>(key)] = scale * score;
+        largest = std::fmax(largest, scale * score);
+      }
+      for (double& p : s) sum += p = std::exp(p - largest);
+      for (int64_t c = 0; c < d; ++c) {
+        double average = 0;
+        other[3] = at[3] = c;
+        for (int64_t key = 0; key < tk; ++key)
+          other[2] = key, average += s[static_cast<size_t>(key)] * v.get(other);
+        o.put(at, average / sum);
+      }
+      at[3] = 0;
+      sums.put(at, largest + std::log(sum));
+    });
+  }
+
   void operator()(const Node& operation) {
     const auto of = [&](int name) -> const Tensor& { return tensor(operation.node(name)); };
     switch (operation.type) {
@@ -193,6 +221,10 @@ struct Run {
                         of(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X),
                         of(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW),
                         of(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY), 'w');
+      case CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR:
+        return attend(of(CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC), of(CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC),
+                      of(CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC), of(CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC),
+                      of(CUDNN_ATTR_OPERATION_SDPA_FWD_STATSDESC));
       default: {  // an addition
         const Tensor &a = of(CUDNN_ATTR_OPERATION_POINTWISE_XDESC),
                      &b = of(CUDNN_ATTR_OPERATION_POINTWISE_BDESC),
@@ -207,6 +239,14 @@ const std::vector<std::shared_ptr<Node>>& operations_of(const Node& plan) {
   return plan.node(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)
       .node(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH)
       .nodes.at(CUDNN_ATTR_OPERATIONGRAPH_OPS);
+}
+
+// What engines of attention ask of q, k and v: 16 bits, 8 to 256 channels by eights, tokens at 16 bytes.
+bool head_fits(const Node& tensor) {
+  const auto extents = tensor.all<int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS),
+             strides = tensor.all<int64_t>(CUDNN_ATTR_TENSOR_STRIDES);
+  return tensor.one<cudnnDataType_t>(CUDNN_ATTR_TENSOR_DATA_TYPE) != CUDNN_DATA_FLOAT &&
+         extents[3] % 8 == 0 && extents[3] <= 256 && strides[2] % 8 == 0;
 }
 
 }  // namespace
@@ -280,7 +320,10 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t p, cudnnBackendA
     case CUDNN_ATTR_ENGINEHEUR_RESULTS: {
       const auto& operations =
           node->node(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH).nodes.at(CUDNN_ATTR_OPERATIONGRAPH_OPS);
-      if (operations.size() > 3 ||
+      const Node& last = *operations.back();
+      const bool attention = last.type == CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR;
+      if ((attention && !head_fits(last.node(CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC))) ||
+          operations.size() > 3 ||
           node->one<cudnnBackendHeurMode_t>(CUDNN_ATTR_ENGINEHEUR_MODE) != CUDNN_HEUR_MODE_A) {
         *found = 0;
         return CUDNN_STATUS_SUCCESS;
@@ -311,7 +354,16 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
   const auto pointers = node_of(pack)->all<void*>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
   if (!node_of(pack)->one<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE)) return refuse("no workspace");
   Run run;
+  int64_t by_value = 0;  // the number of that tensor
+  for (const auto& operation : operations_of(*node_of(plan)))
+    if (operation->has(CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC))
+      by_value =
+          operation->node(CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC).one<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID);
   for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] == by_value) {
+      std::memcpy(&run.scale, pointers[i], sizeof run.scale);
+      continue;
+    }
     if (reinterpret_cast<uintptr_t>(pointers[i]) % 16 != 0) return refuse("a pointer off its alignment");
     run.pointers[ids[i]] = pointers[i];
   }

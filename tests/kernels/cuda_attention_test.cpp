@@ -1,8 +1,9 @@
-// Attention forward on a device, in one launch and in three, against the CPU.
+// Attention forward on a device, in one launch of ours, one of cuDNN and in three, against the CPU.
 #include <gtest/gtest.h>
 
 #include "kernels/op/attention.h"
 #include "kernels/op/cuda.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/transfer.h"
 #include "tests/random_tensor.h"
 
@@ -84,7 +85,10 @@ TEST_P(CudaAttention, MatchesTheCpu) {
                         {2, 40, 150, 2, 30, 2},
                         {1, 30, 90, 1, 80, 2},
                         {1, 50, 50, 1, 33, 0, 0.3},
-                        {1, 90, 140, 1, 64, 1, 2}})
+                        {1, 90, 140, 1, 64, 1, 2},
+                        {2, 33, 90, 2, 72},
+                        {1, 20, 20, 1, 256},
+                        {1, 66, 66, 2, 40, 0, 0.7}})
     expect_same(c, 1);
 }
 
@@ -105,6 +109,33 @@ TEST_P(CudaAttention, ANanReachesItsQueriesAlone) {
   const std::vector<double> values = to_device(o, Device::cpu).to_vector();
   for (int64_t i = 0; i < o.numel(); ++i)
     EXPECT_EQ(std::isnan(values[static_cast<size_t>(i)]), i / 32 == 3) << i;
+}
+
+// How much is queued for a head of d channels and t tokens.
+int64_t nodes(DType dtype, int64_t t, int64_t d) {
+  const Tensor qkv = Tensor::zeros({2, t, 3 * d}, dtype, Device::cuda);
+  const Tensor o = Tensor::zeros({2, t, d}, dtype, Device::cuda);
+  const Tensor lse = Tensor::zeros({2, 1, t}, dtype == DType::f64 ? DType::f64 : DType::f32, Device::cuda);
+  const auto part = [&](int64_t i) { return qkv.slice(2, i * d, (i + 1) * d); };
+  const Tensor q = part(0), k = part(1), v = part(2);
+  const auto body = [&] {
+    attention_forward({1}, {q.view(), k.view(), v.view(), {}}, o.view(), lse.view(), {});
+  };
+  body();
+  CudaGraph graph;
+  graph.capture(body);
+  return graph.nodes();
+}
+
+// One launch (cuDNN's may have a workspace) instead of three with scores in scratch memory, which 84 channels
+// still take.
+TEST_P(CudaAttention, NetworksTakeOneLaunch) {
+  if (GetParam() == DType::f64) return;
+  EXPECT_EQ(nodes(GetParam(), 64, 64), 1);
+  const int64_t three = nodes(GetParam(), 80, 84);
+  EXPECT_LT(nodes(GetParam(), 80, 64), three);
+  const int64_t wide = nodes(GetParam(), 80, 256);
+  EXPECT_EQ(wide < three, dtype_size(GetParam()) == 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaAttention, testing::Values(DType::f32, DType::f64, DType::bf16, DType::f16),
