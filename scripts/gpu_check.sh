@@ -80,10 +80,10 @@ if wanted tests; then
 fi
 if wanted sanitizer && [ "$device" != none ]; then
   if command -v compute-sanitizer >/dev/null; then
-    # The libraries' kernels are many and slow under it: products and convolutions have a limit of their own.
-    part "memcheck" 60 compute-sanitizer --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='*Cuda*-CudaProducts*'
-    part "racecheck" 60 compute-sanitizer --tool racecheck --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='*Cuda*-CudaProducts*'
-    part "memcheck of products" 60 compute-sanitizer --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='CudaProducts*'
+    # The libraries' kernels are many and slow under it: products, convolutions and 16-bit attention have a limit of their own.
+    part "memcheck" 60 compute-sanitizer --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='*Cuda*-CudaProducts*:CudaAttention*f16'
+    part "racecheck" 60 compute-sanitizer --tool racecheck --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='*Cuda*-CudaProducts*:CudaAttention*f16'
+    part "memcheck of products" 60 compute-sanitizer --error-exitcode 1 $build/bin/tw_test_kernels --gtest_filter='CudaProducts*:CudaAttention*f16'
   else
     echo "== sanitizer: compute-sanitizer was not found" | tee -a "$log"
   fi

@@ -11,12 +11,13 @@ namespace tw::cuda {
 // launch; a score is one query with one key:
 //   three launches, f32: 4 d operations as here, and 16 bytes of scores and probabilities: 4 ps beside the
 //     8 ps of d = 64. One launch saves them, and two launches.
-//   16 bits (cuDNN's is attention_cudnn.h): the matrix units need 0.6 ps for the 4 d operations and the 12
-//   bytes 2.5 ps, against 8 ps here.
-//     One launch is faster only while launches are what counts: up to 64 keys (a tile takes 2 us).
-// Wider heads in f32: at d = 256 31 ps here against 19 + 4, cuBLASLt's products reaching 80 % of the peak,
-// and for one image of 256 tokens 8 blocks of 33 us each against some 17 us of larger grids. They stay three
-// launches.
+//   16 bits: the matrix units need 0.6 ps for the 4 d operations and the 12 bytes 2.5 ps, against 8 ps here.
+//     One launch is faster only while launches are what counts: up to 64 keys (a tile takes 2 us). Beyond,
+//     attention_cudnn.h.
+//   f32, d = 256: 31 ps here, 20 by cuBLASLt at 80 % of the multiply-adds and 4 for the scores. One image of
+//     256 tokens has 8 tiles, of 20 us each at least; with 8 queries to a tile there are 32, but what they
+//     read of keys and values through shared memory takes 10 us, and from L2 as much as that: no less than
+//     the three launches' 15 or so. Up to 64 channels, then.
 bool attention_is_fused(DType dtype, int64_t keys, int64_t channels_a_head);
 
 // Forward as kernels/op/attention.h has it. Throws tw::Error.
