@@ -58,16 +58,33 @@ class CudaUNet : public testing::TestWithParam<Case> {
     if (!cuda_available()) GTEST_SKIP() << cuda_unavailable_reason();
   }
   const UNetConfig& config() const { return GetParam().config; }
+
+  static void expect_close(const std::vector<Tensor>& found, const std::vector<Tensor>& expected,
+                           double error) {
+    ASSERT_EQ(found.size(), expected.size());
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_EQ(found[i].device(), Device::cuda);
+      EXPECT_LE(max_error(found[i], expected[i]), error) << i << " " << expected[i].shape();
+    }
+  }
   Tensor labels() const { return config().classes ? Tensor::from(std::vector<int32_t>{2, 3}) : Tensor(); }
-  // The output, the gradient of x, and those of all parameters.
-  std::vector<Tensor> results(Device device, bool recompute) const {
+  struct Numbers {
+    DType activations = DType::f32, weights = DType::f32;
+    bool frozen = false, recompute = false;
+  };
+  // The output, the gradient of x, and those of all parameters that are not frozen.
+  std::vector<Tensor> results(Device device, const Numbers& numbers) const {
     const auto network = network_on(device, config());
-    network->set_recompute(recompute);
+    network->set_activation_dtype(numbers.activations);
+    network->set_recompute(numbers.recompute);
+    network->to(numbers.weights);
+    network->freeze(numbers.frozen);
     const Var x = Var::leaf(to_device(x_, device));
     const Var y = network->forward(x, t_, labels());
     backward(y, to_device(random_tensor(y.shape(), DType::f32, 5), device));
     std::vector<Tensor> all{y.value(), x.grad()};
-    for (const Parameter& p : network->parameters()) all.push_back(p.value.grad());
+    for (const Parameter& p : network->parameters())
+      if (p.value.grad().defined()) all.push_back(p.value.grad());
     return all;
   }
 
@@ -75,15 +92,9 @@ class CudaUNet : public testing::TestWithParam<Case> {
 };
 
 TEST_P(CudaUNet, ForwardAndEveryGradientAgreeWithTheCpu) {
-  for (const bool recompute : {false, true}) {
-    const std::vector<Tensor> expected = results(Device::cpu, recompute),
-                              found = results(Device::cuda, recompute);
-    ASSERT_EQ(found.size(), expected.size());
-    for (size_t i = 0; i < found.size(); ++i) {
-      EXPECT_EQ(found[i].device(), Device::cuda);
-      EXPECT_LE(max_error(found[i], expected[i]), 1e-4) << "result " << i << " " << expected[i].shape();
-    }
-  }
+  for (const bool recompute : {false, true})
+    expect_close(results(Device::cuda, {.recompute = recompute}),
+                 results(Device::cpu, {.recompute = recompute}), 1e-4);
 }
 
 TEST_P(CudaUNet, APlanGivesWhatForwardGives) {
@@ -124,48 +135,17 @@ TEST_P(CudaUNet, TrainingStepsAgreeWithTheCpu) {
 // Activations in bf16, with f32 weights and, as in sampling, with bf16 weights.
 TEST_P(CudaUNet, Bf16AgreesWithTheCpu) {
   for (const DType weights : {DType::f32, DType::bf16}) {
-    std::vector<Tensor> results[2];
-    for (const Device device : {Device::cpu, Device::cuda}) {
-      const auto network = network_on(device, config());
-      network->set_activation_dtype(DType::bf16);
-      network->to(weights);
-      network->freeze(weights == DType::bf16);
-      const Var x = Var::leaf(to_device(x_, device));
-      const Var y = network->forward(x, t_, labels());
-      backward(y, to_device(random_tensor(y.shape(), DType::f32, 5), device));
-      auto& all = results[device == Device::cuda];
-      all = {y.value(), x.grad()};
-      for (const Parameter& p : network->parameters())
-        if (p.value.grad().defined()) all.push_back(p.value.grad());
-    }
-    ASSERT_EQ(results[1].size(), results[0].size());
-    for (size_t i = 0; i < results[0].size(); ++i)
-      EXPECT_LE(max_error(results[1][i], results[0][i]), 3e-2) << i << " " << results[0][i].shape();
+    const Numbers numbers{.activations = DType::bf16, .weights = weights, .frozen = weights == DType::bf16};
+    expect_close(results(Device::cuda, numbers), results(Device::cpu, numbers), 3e-2);
   }
 }
 
-// In f16, with f32 weights and, as in sampling, with f16 weights, against f32 on the CPU.
+// In f16 with both kinds of weights against f32 on the CPU, which has no f16.
 TEST_P(CudaUNet, F16AgreesWithF32) {
   for (const DType weights : {DType::f32, DType::f16}) {
-    std::vector<Tensor> results[2];
-    for (const Device device : {Device::cpu, Device::cuda}) {
-      const auto network = network_on(device, config());
-      network->freeze(weights == DType::f16);
-      if (device == Device::cuda) {
-        network->set_activation_dtype(DType::f16);
-        network->to(weights);
-      }
-      const Var x = Var::leaf(to_device(x_, device));
-      const Var y = network->forward(x, t_, labels());
-      backward(y, to_device(random_tensor(y.shape(), DType::f32, 5), device));
-      auto& all = results[device == Device::cuda];
-      all = {y.value(), x.grad()};
-      for (const Parameter& p : network->parameters())
-        if (p.value.grad().defined()) all.push_back(p.value.grad());
-    }
-    ASSERT_EQ(results[1].size(), results[0].size());
-    for (size_t i = 0; i < results[0].size(); ++i)
-      EXPECT_LE(max_error(results[1][i], results[0][i]), 1e-2) << i << " " << results[0][i].shape();
+    const bool frozen = weights == DType::f16;
+    expect_close(results(Device::cuda, {.activations = DType::f16, .weights = weights, .frozen = frozen}),
+                 results(Device::cpu, {.frozen = frozen}), 1e-2);
   }
 }
 
