@@ -1,7 +1,7 @@
 // tw_bench_gpu: steps of the networks that bench/gpu/compare.py compares with PyTorch, and what the device
 // can do at most. Needs none of the applications' libraries. One line of JSON on standard output.
 //
-//   tw_bench_gpu steps NETWORK sample|dps|train BATCH f32|bf16 cuda|cpu SECONDS repeat|one-by-one|profile
+//   tw_bench_gpu steps NETWORK sample|dps|train BATCH f32|bf16|f16 cuda|cpu SECONDS repeat|one-by-one|profile
 //   tw_bench_gpu machine cuda|cpu
 #include <algorithm>
 #include <chrono>
@@ -187,7 +187,7 @@ int64_t run_sampling(const Job& job, UNet& network, Timer& timer) {
 int64_t run_training(const Job& job, UNet& network, Timer& timer) {
   const UNetConfig& config = network.config();
   const Schedule schedule;
-  Optimiser optimiser(network, {.decoupled = false, .clip_norm = 1});
+  Optimiser optimiser(network, {.decoupled = false, .clip_norm = 1, .scale_loss = job.dtype == DType::f16});
   const Shape image{config.resolution, config.resolution, config.in_channels};
   const ImageBatch batch{.images = random_normal(image, seeds(job.batch), 0, Purpose::measurement),
                          .labels = {}};
@@ -249,6 +249,12 @@ Device device_named(const std::string& name) {
   return name == "cuda" ? Device::cuda : Device::cpu;
 }
 
+DType dtype_named(const std::string& name) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16})
+    if (name == dtype_name(dtype)) return dtype;
+  fail("tw_bench_gpu", "expected f32, bf16 or f16, found '", name, "'");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -258,14 +264,14 @@ int main(int argc, char** argv) {
       std::puts(machine(device_named(given[1])).dump().c_str());
       return 0;
     }
-    check(
-        given.size() == 8 && given[0] == "steps", "tw_bench_gpu",
-        "usage: steps NETWORK sample|dps|train BATCH f32|bf16 cuda|cpu SECONDS repeat|one-by-one|profile, or "
-        "machine cuda|cpu");
+    check(given.size() == 8 && given[0] == "steps", "tw_bench_gpu",
+          "usage: steps NETWORK sample|dps|train BATCH f32|bf16|f16 cuda|cpu SECONDS "
+          "repeat|one-by-one|profile, or "
+          "machine cuda|cpu");
     const Job job{.network = given[1],
                   .mode = given[2],
                   .batch = std::stoll(given[3]),
-                  .dtype = given[4] == "bf16" ? DType::bf16 : DType::f32,
+                  .dtype = dtype_named(given[4]),
                   .device = device_named(given[5]),
                   .seconds = std::stod(given[6]),
                   .repeat = given[7] == "repeat",
