@@ -30,6 +30,7 @@ namespace emulator {
 namespace {
 
 thread_local cudaError_t last = cudaSuccess;
+int64_t queued = 0;
 
 // TW_EMULATED_FAULT=no-driver|old-driver|old-device makes the machine one of those.
 bool has_fault(const char* name) {
@@ -56,6 +57,7 @@ void enqueue(cudaStream_t stream, std::function<void()> work) {
     stream->captured->work.push_back(std::move(work));
     return;
   }
+  ++queued;
   const Access access;
   work();
 }
@@ -65,6 +67,12 @@ void enqueue(cudaStream_t stream, std::function<void()> work) {
 using namespace emulator;
 
 extern "C" {
+
+// For tests: the launches, copies and graphs that streams were given, without those that were captured.
+const char* tw_emulated_queued(int64_t* count) {
+  *count = queued;
+  return nullptr;
+}
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;

@@ -125,6 +125,52 @@ TEST_F(CudaRepeatedStep, NeedsNothingFromTheHostInBetween) {
   }
 }
 
+// Kernels, copies and graphs that were queued; what is within a graph counts once, with it.
+int64_t queued() {
+  int64_t count = 0;
+  cuda_call("tw_emulated_queued", &count);
+  return count;
+}
+
+TEST_F(CudaRepeatedStep, IsOneLaunchAndNothingElse) {
+  try {
+    queued();
+  } catch (const Error&) {
+    GTEST_SKIP() << "only the emulated device counts what is queued";
+  }
+  const SamplerTable table =
+      ddpm_table(schedule, {.timesteps = steps(8), .variance = Variance::learned_range});
+  const auto network = network_for(table);
+  const auto mask = std::make_shared<Mask>(box_mask(8, 8, 2, 2, 4, 4), Device::cuda);
+  for (const bool guided : {false, true})
+    for (const bool from_file : {false, true}) {
+      SeededNoise seeded(seeds, {8, 8, 3});
+      InjectedNoise injected(random_tensor({2, 3, 8, 8}), random_tensor({8, 2, 3, 8, 8}));
+      NoiseSource& noise = from_file ? static_cast<NoiseSource&>(injected) : seeded;
+      const Denoiser inner = denoiser(*network, table, true);
+      std::vector<int64_t> before;  // each step
+      const Denoiser counting{[&](const Var& x, int64_t step) { return inner(x, step); },
+                              [&](int64_t) { before.push_back(queued()); },
+                              [&](const Tensor& row) { inner.select(row); }};
+      const Tensor x_T = to_device(noise.start(), Device::cuda), y = mask->apply(x_T);
+      const LoopOptions options{
+          .observe = {}, .scope = planned_steps(PlannedArena::on(Device::cuda)), .repeat = true};
+      if (guided)
+        dps(counting, table, *mask, y, {}, x_T, noise, options);
+      else
+        sample(counting, table, x_T, noise, options);
+      ASSERT_EQ(before.size(), 8u);
+      EXPECT_GT(before[1] - before[0], 20) << "one by one";
+      for (size_t i = 3; i + 1 < before.size(); ++i) {
+        const int64_t in_step = before[i + 1] - before[i];
+        if (from_file)
+          EXPECT_EQ(in_step, 3) << "the draw to the device, to its place, the launch";
+        else
+          EXPECT_EQ(in_step, 1) << "step " << i << (guided ? ", guided" : "");
+      }
+    }
+}
+
 TEST_F(CudaRepeatedStep, IsCapturedInTheThirdStep) {
   const SamplerTable table = ddpm_table(schedule, {.timesteps = steps(4)});
   const auto network = network_for(table);
