@@ -16,7 +16,8 @@ class PartOfSchedule {
       : network_(network), timesteps_(std::move(timesteps)), labels_(std::move(labels)) {}
 
   void prepare(int64_t step) {
-    if (step < first_ || step >= first_ + table_.rows) load(step);
+    load(step);
+    selected_ = false;
   }
 
   void select(const Tensor& row) {
@@ -25,7 +26,7 @@ class PartOfSchedule {
   }
 
   Var evaluate(const Var& x, int64_t step) {
-    prepare(step);
+    load(step);
     if (!on_device()) return network_.forward(x, table_, step - first_);
     if (!selected_) current_.set(step - first_);
     return network_.forward(x, current_.table(), 0);
@@ -36,7 +37,9 @@ class PartOfSchedule {
 
   bool on_device() const { return network_.device() != Device::cpu; }
 
+  // The part that has this step.
   void load(int64_t step) {
+    if (step >= first_ && step < first_ + table_.rows) return;
     const AllocatorScope unplanned(lasting_allocator(network_.device()));  // it outlives the step
     first_ = step / steps * steps;
     const auto begin = timesteps_.begin() + first_, end = timesteps_.end();
@@ -48,7 +51,7 @@ class PartOfSchedule {
   std::vector<float> timesteps_;
   Tensor labels_;
   int64_t first_ = 0;
-  bool selected_ = false;
+  bool selected_ = false;  // by the step that runs
   TimeTable table_;
   CurrentTimes current_;
 };

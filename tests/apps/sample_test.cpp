@@ -9,11 +9,14 @@
 #include "apps/sampling/diffusion_model.h"
 #include "apps/sampling/draw.h"
 #include "diffusion/noise.h"
+#include "diffusion/sampler/loop.h"
+#include "tensor/cuda_library.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/random.h"
 #include "tests/apps/program.h"
 #include "tests/random_tensor.h"
+#include "tests/small_unet.h"
 
 namespace tw {
 namespace {
@@ -192,24 +195,49 @@ TEST_F(Sample, WritesGridTrajectoryAndSixteenBitGrey) {
 
 // Time embeddings are made for a part of the steps at a time.
 TEST(Draw, EveryStepOfALongScheduleHasItsOwnTime) {
-  UNetConfig config = unet_preset("tiny");
-  config.resolution = 8;
-  UNet network(config, 3);
-  for (Parameter& p : network.parameters())
-    if (p.name.starts_with("conv_out")) p.value.mutable_value() = random_tensor(p.value.shape());
+  const std::unique_ptr<UNet> network = small_unet();
   const Schedule schedule;
   SamplerSettings settings;
   settings.steps = 130;
   const SamplerTable table = make_table(schedule, Prediction::epsilon, {}, settings);
-  const Denoiser denoiser = denoiser_of(network, table, 1, {});
+  const Denoiser denoiser = denoiser_of(*network, table, 1, {});
   const NoGrad no_grad;
   const Tensor x = random_tensor({1, 8, 8, 3});
+  std::vector<double> last;
   for (const int64_t step : {0, 63, 64, 129, 5}) {
     const auto t = static_cast<double>(table.timesteps()[static_cast<size_t>(step)]);
-    EXPECT_EQ(denoiser(x, step).value().to_vector(),
-              network.forward(x, Tensor::full({1}, t)).value().to_vector())
-        << "step " << step;
+    const std::vector<double> found = denoiser(x, step).value().to_vector();
+    EXPECT_EQ(found, network->forward(x, Tensor::full({1}, t)).value().to_vector()) << "step " << step;
+    EXPECT_NE(found, last) << "the time matters";
+    last = found;
   }
+}
+
+// A denoiser that a repeated loop has used still takes the times of steps that are run one by one; and a
+// repeated loop goes on where another part of a long schedule begins.
+TEST(CudaDraw, ADenoiserServesOneLoopAfterTheOther) {
+  if (!cuda_available()) GTEST_SKIP() << cuda_unavailable_reason();
+  const std::unique_ptr<UNet> network = small_unet();
+  network->to(Device::cuda);
+  network->freeze();
+  const Schedule schedule;
+  const auto expect_equal = [&](int64_t steps, std::initializer_list<bool> repeats) {
+    SamplerSettings settings;
+    settings.steps = steps;
+    const SamplerTable table = make_table(schedule, Prediction::epsilon, {}, settings);
+    const Denoiser denoiser = denoiser_of(*network, table, 1, {});
+    std::vector<double> first;
+    for (const bool repeat : repeats) {
+      SeededNoise noise({7}, {8, 8, 3}, Device::cuda);
+      const LoopOptions options{
+          .observe = {}, .scope = planned_steps(PlannedArena::on(Device::cuda)), .repeat = repeat};
+      const std::vector<double> found = sample(denoiser, table, noise.start(), noise, options).to_vector();
+      if (first.empty()) first = found;
+      EXPECT_EQ(found, first) << steps << " steps, repeated: " << repeat;
+    }
+  };
+  expect_equal(5, {false, true, false, true});
+  expect_equal(66, {false, true});
 }
 
 // A network that has learned the variance too: DDPM draws with it, DDIM has no use for it.
